@@ -1,0 +1,44 @@
+"""Supervised pre-trained 3D models for CT: load, predict, fine-tune, publish.
+
+The public names are resolved on first use (PEP 562), so ``import suprem`` costs milliseconds and imports neither torch
+nor Lightning nor MONAI.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from suprem._version import __version__
+
+if TYPE_CHECKING:
+    from suprem.backbones import create_model, list_backbones
+    from suprem.inference import segment
+    from suprem.zoo import list_checkpoints, load_pretrained
+
+__all__ = [
+    "__version__",
+    "create_model",
+    "list_backbones",
+    "list_checkpoints",
+    "load_pretrained",
+    "segment",
+]
+
+_HOMES = {
+    "create_model": "suprem.backbones",
+    "list_backbones": "suprem.backbones",
+    "list_checkpoints": "suprem.zoo",
+    "load_pretrained": "suprem.zoo",
+    "segment": "suprem.inference",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'suprem' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

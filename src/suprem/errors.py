@@ -1,0 +1,87 @@
+"""Every error that `suprem` raises on purpose.
+
+Each class also inherits the built-in exception it refines, so ``except ValueError`` keeps working. Messages say what is
+wrong, with the value, and what to do next; the command line prints the message alone.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "CheckpointError",
+    "ConfigurationError",
+    "DicomError",
+    "HubError",
+    "IntegrityError",
+    "LabelSpaceError",
+    "OfflineError",
+    "OutputError",
+    "SupremError",
+    "UnknownNameError",
+    "UnsafeFileError",
+    "VolumeError",
+    "did_you_mean",
+]
+
+
+class SupremError(Exception):
+    """Base class of all errors raised on purpose."""
+
+
+class ConfigurationError(SupremError, ValueError):
+    """An argument or a combination of arguments that cannot work."""
+
+
+class UnknownNameError(SupremError, ValueError):
+    """A name that no registry holds; the message offers the closest ones."""
+
+
+class LabelSpaceError(SupremError, ValueError):
+    """A label value or class that does not exist in the label space at hand."""
+
+
+class VolumeError(SupremError, ValueError):
+    """An image that cannot be read, or is not the three-dimensional CT that is needed."""
+
+
+class DicomError(VolumeError):
+    """A DICOM folder that is not one complete, regular CT series."""
+
+
+class CheckpointError(SupremError, ValueError):
+    """Weights that are damaged, incomplete, or made for another network."""
+
+
+class UnsafeFileError(SupremError, ValueError):
+    """A file that would execute code or write outside its folder when read."""
+
+
+class HubError(SupremError, OSError):
+    """The model hub refused, failed, or sent something else than announced."""
+
+
+class OfflineError(HubError):
+    """The file is not cached and the hub cannot be reached."""
+
+
+class IntegrityError(HubError):
+    """A downloaded or stored file differs in size or hash from what was announced."""
+
+
+class OutputError(SupremError, OSError):
+    """Results that cannot be written."""
+
+
+def did_you_mean(kind: str, name: str, known: Iterable[str]) -> str:
+    """One sentence that rejects ``name`` and offers the closest known names.
+
+    Example:
+        >>> did_you_mean("structure", "livr", ["liver", "spleen"])
+        "Unknown structure 'livr'; did you mean 'liver'?"
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if close:
+        return f"Unknown {kind} {name!r}; did you mean {' or '.join(repr(c) for c in close)}?"
+    shown = ", ".join(names[:40]) + (f" and {len(names) - 40} more" if len(names) > 40 else "")
+    return f"Unknown {kind} {name!r}; known: {shown or 'none'}."

@@ -1,0 +1,120 @@
+"""What has to be known to use a set of weights: the contract that travels with every checkpoint."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from suprem.errors import ConfigurationError
+
+__all__ = ["ModelConfig", "Preprocessing"]
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a scan becomes the network's input.
+
+    Attributes:
+        spacing_mm: target spacing (x, y, z) in millimetres; ``None`` keeps the scan's own.
+        hu_window: lower and upper HU, mapped linearly to [0, 1] and clipped.
+        patch_size: voxels (x, y, z) of one window.
+        orientation: index axes of the input; only ``"RAS"`` is defined.
+    """
+
+    spacing_mm: tuple[float, float, float] | None = (1.5, 1.5, 1.5)
+    hu_window: tuple[float, float] = (-175.0, 250.0)
+    patch_size: tuple[int, int, int] = (96, 96, 96)
+    orientation: str = "RAS"
+
+    def __post_init__(self) -> None:
+        if self.orientation != "RAS":
+            raise ConfigurationError(f"orientation is {self.orientation!r}; only 'RAS' is supported.")
+        if self.spacing_mm is not None and min(self.spacing_mm) <= 0:
+            raise ConfigurationError(f"spacing_mm is {self.spacing_mm}; it must be positive.")
+        if not self.hu_window[0] < self.hu_window[1]:
+            raise ConfigurationError(f"hu_window is {self.hu_window}; the first value must be the smaller one.")
+        if min(self.patch_size) < 1:
+            raise ConfigurationError(f"patch_size is {self.patch_size}; it must be positive.")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Registered backbone, head, classes and preprocessing of one set of weights.
+
+    Attributes:
+        name: what the model calls itself, e.g. ``"segresnet.suprem_2100"``.
+        backbone: a name of :func:`suprem.list_backbones`, never a Python path.
+        classes: canonical structure names in channel order, without background.
+        head: ``"conv"`` or ``"universal"``.
+        activation: ``"sigmoid"`` (one channel per class, classes may overlap) or ``"softmax"`` (channel 0 is
+            background, channel i + 1 is ``classes[i]``).
+        label_space: numbering of the combined label map, a name of :func:`suprem.labels.list_label_spaces`.
+        backbone_kwargs: arguments of the backbone's builder.
+        in_channels: input channels.
+        preprocessing: the input contract.
+    """
+
+    name: str
+    backbone: str
+    classes: tuple[str, ...]
+    head: Literal["conv", "universal"] = "conv"
+    activation: Literal["sigmoid", "softmax"] = "sigmoid"
+    label_space: str | None = None
+    backbone_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    in_channels: int = 1
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+
+    def __post_init__(self) -> None:
+        if not self.classes:
+            raise ConfigurationError(f"{self.name} has no classes; give at least one structure name.")
+        if len(set(self.classes)) != len(self.classes):
+            raise ConfigurationError(f"{self.name} lists a class twice: {self.classes}.")
+        if self.head not in ("conv", "universal"):
+            raise ConfigurationError(f"head is {self.head!r}; it must be 'conv' or 'universal'.")
+        if self.activation not in ("sigmoid", "softmax"):
+            raise ConfigurationError(f"activation is {self.activation!r}; it must be 'sigmoid' or 'softmax'.")
+
+    @property
+    def num_channels(self) -> int:
+        """Output channels of the network: the classes, plus background with softmax."""
+        return len(self.classes) + (self.activation == "softmax")
+
+    def to_json(self) -> str:
+        """The content of ``config.json``."""
+        return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], source: str = "config.json") -> "ModelConfig":
+        """Builds a configuration from parsed JSON or YAML; unknown or missing keys are errors.
+
+        Raises:
+            ConfigurationError: with the offending key and ``source``.
+        """
+        data = dict(values)
+        version = data.pop("format_version", FORMAT_VERSION)
+        if version != FORMAT_VERSION:
+            raise ConfigurationError(
+                f"{source} has format_version {version}; this version reads {FORMAT_VERSION}. Update suprem."
+            )
+        preprocessing = _checked(Preprocessing, data.pop("preprocessing", {}), f"{source}: preprocessing")
+        for key in ("spacing_mm", "hu_window", "patch_size"):
+            if isinstance(preprocessing.get(key), list):
+                preprocessing[key] = tuple(preprocessing[key])
+        data = _checked(cls, data, source)
+        if "classes" in data:
+            data["classes"] = tuple(data["classes"])
+        try:
+            return cls(**data, preprocessing=Preprocessing(**preprocessing))
+        except TypeError as error:
+            raise ConfigurationError(f"{source} is incomplete or has a value of the wrong type: {error}.") from error
+
+
+def _checked(cls: type, values: Any, source: str) -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        raise ConfigurationError(f"{source} must be a mapping, not {type(values).__name__}.")
+    unknown = sorted(set(values) - {f.name for f in fields(cls)})
+    if unknown:
+        raise ConfigurationError(f"{source} has unknown keys {unknown}; remove them or update suprem.")
+    return dict(values)
