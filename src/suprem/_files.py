@@ -1,0 +1,188 @@
+"""Writing that either happens completely or leaves nothing behind, hashing, and sizes given by people."""
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from suprem.errors import ConfigurationError, OutputError, SupremError
+
+__all__ = ["atomic_folder", "atomic_path", "check_writable", "output_error", "parse_size", "sha256_file"]
+
+_PARTIAL = ".partial-"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NOT_A_FOLDER = (errno.ENOTDIR, errno.EEXIST)
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
+_DECIMAL = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
+
+
+def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:
+    """The one sentence that tells why ``path`` could not be written, and what to do."""
+    target = Path(path)
+    if error.errno in _FULL:
+        text = f"No space is left for {target}; free some space or choose another output folder, then run again."
+    elif error.errno in _DENIED:
+        text = f"{target} cannot be written: {error.strerror}; choose another output folder or change its permissions."
+    elif error.errno in _NOT_A_FOLDER:
+        text = f"{target} cannot be written: {error.strerror}; a file stands where a folder is needed."
+    else:
+        text = f"{target} cannot be written: {error.strerror or error}; check the disk or choose another output folder."
+    return OutputError(text)
+
+
+def _partial_name(path: Path) -> Path:
+    # A leading dot hides it from listings and from the search for scans; the name's end keeps all suffixes, by which
+    # image writers choose their format.
+    return path.with_name(f".{secrets.token_hex(4)}{_PARTIAL}{path.name}")
+
+
+def _sync(path: Path) -> None:
+    """Forces ``path`` to the disk: a full disk may only show up here."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(path: Path) -> None:
+    if os.name == "posix":
+        _sync(path)
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary sibling to write to, which becomes ``path`` when the block ends well and disappears otherwise.
+
+    Missing parent folders are made; an existing file is replaced in one step.
+
+    Raises:
+        OutputError: the disk is full, or the place cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with atomic_path(Path(folder) / "note.txt") as temporary:
+        ...         _ = temporary.write_text("done")
+        ...     [p.name for p in Path(folder).iterdir()]
+        ['note.txt']
+    """
+    target = Path(path)
+    temporary = _partial_name(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, target)
+        _sync_folder(target.parent)
+    except SupremError:
+        raise
+    except OSError as error:
+        raise output_error(target, error) from error
+    finally:
+        with suppress(OSError):  # its folder may not even exist
+            temporary.unlink()
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """An empty hidden sibling folder to fill, which becomes ``path`` when the block ends well.
+
+    Args:
+        path: The folder to make; missing parents are made.
+        overwrite: Replace an existing folder (only once the new one is complete) instead of refusing.
+
+    Raises:
+        OutputError: ``path`` exists and ``overwrite`` is off, the disk is full, or the place cannot be written.
+    """
+    target = Path(path)
+    if target.exists() and not overwrite:
+        raise OutputError(f"{target} already exists; allow overwriting it, or choose another output folder.")
+    temporary = _partial_name(target)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        _replace_folder(temporary, target)
+        _sync_folder(target.parent)
+    except SupremError:
+        raise
+    except OSError as error:
+        raise output_error(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(new: Path, target: Path) -> None:
+    """Renames ``new`` to ``target``; what stood there comes back if that fails."""
+    if not target.exists():
+        os.rename(new, target)
+        return
+    old = _partial_name(target)
+    os.rename(target, old)
+    try:
+        os.rename(new, target)
+    except OSError:
+        os.rename(old, target)
+        raise
+    if old.is_dir():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.unlink()
+
+
+def check_writable(folder: str | os.PathLike[str]) -> None:
+    """Makes ``folder`` (if it is missing) and writes and removes one small file in it.
+
+    Raises:
+        OutputError: that does not work; the message says why.
+    """
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = _partial_name(path / "probe")
+        try:
+            probe.write_bytes(b"0" * 4096)
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def sha256_file(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's content, in hexadecimal; reads 1 MiB at a time."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes from ``"4GiB"``, ``"500 MB"``, ``"1.5G"`` (binary, as G means GiB) or a plain number of bytes.
+
+    Raises:
+        ConfigurationError: ``text`` is not a positive size.
+
+    Example:
+        >>> parse_size("4GiB")
+        4294967296
+        >>> parse_size("1.5 MB")
+        1500000
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGTP]?)(I?B)?\s*", str(text).upper())
+    if match:
+        number, letter, ending = match.groups()
+        unit = _DECIMAL[letter] if letter and ending == "B" else _UNITS[letter]
+        size = int(float(number) * unit)
+        if size > 0:
+            return size
+    raise ConfigurationError(f"{text!r} is not a size; write it like '4GiB' or '500MB'.")

@@ -1,0 +1,172 @@
+"""Writing one predicted case as a folder in the layout of AbdomenAtlas."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from suprem._files import atomic_folder, sha256_file
+from suprem.errors import ConfigurationError
+from suprem.inference.preview import Preview
+from suprem.inference.statistics import StructureStatistics, measure, to_csv, to_json
+from suprem.labels import LabelSpace
+from suprem.volumes.geometry import Volume
+from suprem.volumes.io import write_volume
+
+if TYPE_CHECKING:
+    from suprem.inference.segmentation import Segmentation
+
+__all__ = ["write_case"]
+
+_log = logging.getLogger(__name__)
+
+_MANIFEST = "manifest.json"
+_OWN_KEYS = ("label_space", "outputs")
+
+
+def write_case(
+    segmentation: "Segmentation",
+    folder: Path,
+    *,
+    label_space: LabelSpace,
+    manifest: Mapping[str, Any],
+    overwrite: bool = False,
+) -> tuple[StructureStatistics, ...]:
+    """Writes the results of one scan: all of them, or nothing.
+
+    The folder holds ``segmentations/<name>.nii.gz`` (uint8, 0 and 1) for every predicted structure, empty ones too,
+    ``combined_labels.nii.gz`` in the numbering of ``label_space`` (named in its header), ``statistics.csv`` and
+    ``statistics.json``, ``preview.png`` and ``manifest.json``. All images lie on the scanner's grid. One mask is in
+    memory at a time.
+
+    Args:
+        segmentation: What was predicted.
+        folder: The folder to make; its name is the case's.
+        label_space: Numbering of the combined label map, and spelling of the file names.
+        manifest: What the caller knows (versions, model, device, input, ...), plain JSON values; the numbering and the
+            written files with their SHA-256 are added as ``label_space`` and ``outputs``.
+        overwrite: Replace an existing folder, once the new one is complete.
+
+    Returns:
+        The measurements, in the order of the predicted classes.
+
+    Raises:
+        ConfigurationError: two structures share a file name, or ``manifest`` is not JSON.
+        OutputError: the folder exists already, the disk is full, or the place cannot be written.
+    """
+    folder = Path(folder)
+    names = _file_names(segmentation.classes, label_space)
+    content = _plain(manifest)
+    with atomic_folder(folder, overwrite=overwrite) as target:
+        centre = _write_combined(segmentation, target, label_space)
+        preview = Preview(segmentation.scan, centre)
+        numbers = {name: number for number, name in label_space.numbers.items()}
+        rows = []
+        for name, file_name in names.items():
+            mask = segmentation.mask(name)
+            _write_mask(segmentation.scan, mask, target / "segmentations" / f"{file_name}.nii.gz", name)
+            rows.append(measure(name, mask, segmentation.scan, numbers.get(name)))
+            preview.add(name, mask)
+            del mask
+        (target / "statistics.csv").write_text(to_csv(rows), encoding="utf-8")
+        (target / "statistics.json").write_text(to_json(rows, label_space.name), encoding="utf-8")
+        preview.save(target / "preview.png", folder.name, _subtitle(content, label_space), rows)
+        content["label_space"] = _numbering(label_space, segmentation.left_out(label_space))
+        content["outputs"] = _written(target)
+        (target / _MANIFEST).write_text(_to_json(content), encoding="utf-8")
+    _log.info("%s: %d of %d structures found", folder, sum(not row.empty for row in rows), len(rows))
+    return tuple(rows)
+
+
+def _file_names(classes: tuple[str, ...], label_space: LabelSpace) -> dict[str, str]:
+    """Canonical name -> file name without ending; also unique where upper and lower case are the same."""
+    names = {name: label_space.file_name(name) for name in classes}
+    owners: dict[str, str] = {}
+    for name, file_name in names.items():
+        other = owners.setdefault(file_name.lower(), name)
+        if other != name or not file_name:
+            raise ConfigurationError(
+                f"The classes {other!r} and {name!r} cannot both be written as {file_name!r}; rename one of them."
+            )
+    return names
+
+
+def _plain(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the manifest through JSON, so that a value that cannot be written is refused before the long work."""
+    clash = sorted(set(manifest) & set(_OWN_KEYS))
+    if clash:
+        raise ConfigurationError(
+            f"The manifest already has {', '.join(clash)}; these keys are written here. Rename them."
+        )
+    try:
+        content: dict[str, Any] = json.loads(json.dumps(dict(manifest), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"The manifest is not plain JSON: {error}; convert its values first.") from error
+    return content
+
+
+def _to_json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _write_combined(segmentation: "Segmentation", target: Path, label_space: LabelSpace) -> tuple[int, int, int]:
+    """Writes the combined label map; returns the voxel index at the centre of what it holds."""
+    combined = segmentation.combined(label_space)
+    volume = replace(segmentation.scan, array=combined)
+    write_volume(volume, target / "combined_labels.nii.gz", description=f"label_space={label_space.name}")
+    return _centre(combined)
+
+
+def _write_mask(scan: Volume, mask: npt.NDArray[np.bool_], path: Path, name: str) -> None:
+    # Seen as bytes, not converted: a second copy of a whole volume would be made.
+    write_volume(replace(scan, array=mask.view(np.uint8)), path, description=f"suprem mask of {name}")
+
+
+def _centre(labels: npt.NDArray[np.generic]) -> tuple[int, int, int]:
+    """The voxel at the centre of mass of everything labelled; the middle of the grid when nothing is."""
+    axis = int(np.argmax(np.abs(labels.strides)))
+    profiles = [np.zeros(n) for n in labels.shape]
+    others = [a for a in range(3) if a != axis]
+    for index, plane in enumerate(np.moveaxis(labels, axis, 0)):
+        found = plane != 0
+        profiles[others[0]] += found.sum(axis=1)
+        profiles[others[1]] += found.sum(axis=0)
+        profiles[axis][index] = found.sum()
+    total = profiles[0].sum()
+    if not total:
+        return labels.shape[0] // 2, labels.shape[1] // 2, labels.shape[2] // 2
+    x, y, z = (round(float(profile @ np.arange(len(profile))) / float(total)) for profile in profiles)
+    return x, y, z
+
+
+def _numbering(label_space: LabelSpace, left_out: tuple[str, ...]) -> dict[str, Any]:
+    # A list keeps the order of the numbers; sorted as text, 10 would come before 2.
+    return {
+        "name": label_space.name,
+        "title": label_space.title,
+        "source": label_space.source,
+        "numbers": [{"number": number, "name": name} for number, name in label_space.numbers.items()],
+        "on_overlap": "the higher number wins",
+        "left_out": list(left_out),
+    }
+
+
+def _written(target: Path) -> list[dict[str, Any]]:
+    """Path, size and hash of every file, sorted by path; called before the manifest itself is written."""
+    files = sorted(path for path in target.rglob("*") if path.is_file())
+    return [
+        {"path": path.relative_to(target).as_posix(), "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        for path in files
+    ]
+
+
+def _subtitle(content: Mapping[str, Any], label_space: LabelSpace) -> str:
+    model = content.get("model")
+    name = model.get("name") if isinstance(model, dict) else model
+    parts = [f"model {name}"] if name else []
+    return "   ".join([*parts, f"combined labels numbered as {label_space.name}"])
