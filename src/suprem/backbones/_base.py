@@ -1,15 +1,27 @@
 """The interface that every segmentation network of the package offers to heads, inference and training."""
 
+import math
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import nn
 
+from suprem.errors import CheckpointError, ConfigurationError
+from suprem.heads.conv import output_convolution
+
 if TYPE_CHECKING:
     from suprem.zoo.config import ModelConfig
     from suprem.zoo.load import LoadReport
 
-__all__ = ["Features", "SegmentationNetwork"]
+__all__ = ["TEXT_HEAD_PREFIXES", "Features", "SegmentationNetwork"]
+
+TEXT_HEAD_PREFIXES = ("organ_embedding", "precls_conv.", "GAP.", "controller.", "text_to_vision.")
+"""How the names of the text-driven head start, in every layout that has one."""
+
+_WRAPPERS = re.compile(r"^(?:(?:module|backbone|features|model)\.)+")
 
 
 class Features(NamedTuple):
@@ -27,12 +39,17 @@ class Features(NamedTuple):
 class SegmentationNetwork(nn.Module):
     """A backbone with its head; tensor names are those of the published checkpoints.
 
-    ``network(image)`` maps float32 (N, in_channels, X, Y, Z) to logits (N, num_channels, X, Y, Z). Subclasses implement
-    :meth:`forward_features` and :meth:`classify`; a conv-head network keeps its 1x1x1 output convolution under the
-    published path :attr:`head_path`.
+    ``network(image)`` maps float32 (N, in_channels, X, Y, Z) to logits (N, num_classes, X, Y, Z). Subclasses implement
+    :meth:`forward_features`, which starts with :meth:`check_input`; a conv-head network keeps its 1x1x1 output
+    convolution under the published path :attr:`head_path`. The output for one sample never depends on the others of
+    the batch.
 
     Attributes:
         head_path: dotted path of the output convolution, also the prefix of the only tensors a loader may replace.
+        input_keys: names of the weights whose second dimension is the number of input channels.
+        min_bottleneck_voxels: how many voxels the deepest features need; 2 where each channel of them is normalised
+            over space, which one voxel alone would turn into zero.
+        in_channels: input channels.
         divisor: spatial sizes must be multiples of this.
         decoder_channels: C of :class:`Features`.
         bottleneck_channels: D of :class:`Features`.
@@ -43,7 +60,10 @@ class SegmentationNetwork(nn.Module):
     """
 
     head_path: ClassVar[str]
-    divisor: ClassVar[int]
+    input_keys: tuple[str, ...]
+    min_bottleneck_voxels: int = 1
+    in_channels: int
+    divisor: int
     decoder_channels: int
     bottleneck_channels: int
     pointwise_head: bool = True
@@ -55,11 +75,113 @@ class SegmentationNetwork(nn.Module):
         raise TypeError(f"{type(self).__name__} does not define forward_features; every backbone has to.")
 
     def classify(self, features: Features) -> torch.Tensor:
-        """Features -> logits (N, num_channels, X, Y, Z)."""
+        """Features -> logits (N, num_classes, X, Y, Z)."""
         head = self.get_submodule(self.head_path)
         logits: torch.Tensor = head(features.decoder)
         return logits
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """(N, in_channels, X, Y, Z) -> logits (N, num_channels, X, Y, Z)."""
+        """(N, in_channels, X, Y, Z) -> logits (N, num_classes, X, Y, Z)."""
         return self.classify(self.forward_features(image))
+
+    def check_input(self, image: torch.Tensor) -> None:
+        """Refuses an input whose shape the network cannot process.
+
+        Raises:
+            ConfigurationError: not (N, in_channels, X, Y, Z), or sizes that do not fit :attr:`divisor`.
+        """
+        shape = tuple(image.shape)
+        if len(shape) != 5 or shape[1] != self.in_channels:
+            raise ConfigurationError(
+                f"The input has shape {shape}; the network takes (N, {self.in_channels}, X, Y, Z). "
+                "Add the batch and channel axes, or create the network with other in_channels."
+            )
+        sizes = shape[2:]
+        if any(size < 1 or size % self.divisor for size in sizes):
+            raise ConfigurationError(
+                f"The input has spatial sizes {sizes}; each must be a multiple of {self.divisor}. Pad or crop it."
+            )
+        if math.prod(size // self.divisor for size in sizes) < self.min_bottleneck_voxels:
+            raise ConfigurationError(
+                f"The input has spatial sizes {sizes}, which leaves one voxel at the lowest resolution, where each "
+                f"channel is normalised over space; make one size at least {2 * self.divisor}."
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of output channels."""
+        return int(self.get_parameter(f"{self.head_path}.weight").shape[0])
+
+    @property
+    def head_keys(self) -> tuple[str, ...]:
+        """Names of the tensors whose size is the class count: the only ones a loader may leave at their start."""
+        return (f"{self.head_path}.weight", f"{self.head_path}.bias")
+
+    def replace_head(self, num_classes: int) -> None:
+        """Puts a new, randomly initialised convolution with ``num_classes`` outputs in the place of the old one."""
+        old = self.get_parameter(f"{self.head_path}.weight")
+        new = output_convolution(self.decoder_channels, num_classes)
+        self.set_submodule(self.head_path, new.to(device=old.device, dtype=old.dtype))
+
+    def remove_head(self) -> None:
+        """Takes the output convolution away, for a network that classifies the features by other means."""
+        self.set_submodule(self.head_path, nn.Identity())
+
+    def translate_keys(self, keys: Iterable[str]) -> dict[str, str | None]:
+        """Maps the tensor names of a foreign state dict to the names of this network.
+
+        Wrapper prefixes (``module.``, ``backbone.``, ``model.``, ``features.``) are dropped. A name this network has no
+        use for by design maps to ``None``; a name that is not understood maps to itself, so that a strict load reports
+        it. The output convolution maps to itself: names alone do not tell whose classes it predicts.
+
+        Args:
+            keys: all names of the state dict, since some layouts are recognised by the names they hold.
+
+        Raises:
+            CheckpointError: two names mean the same tensor.
+        """
+        plain = self.strip_wrappers(keys)
+        renamed = self._translate_plain(set(plain.values()))
+        known = self.state_dict().keys() | {None}
+        translated = {key: renamed[name] if renamed[name] in known else key for key, name in plain.items()}
+        sources = defaultdict(list)
+        for key, target in translated.items():
+            if target is not None:
+                sources[target].append(key)
+        for target, found in sources.items():
+            if len(found) > 1:
+                raise CheckpointError(
+                    f"The checkpoint holds tensor {target!r} more than once, as {', '.join(map(repr, sorted(found)))}; "
+                    "keep one of them."
+                )
+        return translated
+
+    @staticmethod
+    def strip_wrappers(keys: Iterable[str]) -> dict[str, str]:
+        """Each name without the prefixes that training programs put around a network."""
+        return {key: _WRAPPERS.sub("", key) for key in keys}
+
+    def absent_by_design(self, keys: Iterable[str]) -> frozenset[str]:
+        """Own tensor names that a file with these ``keys`` never holds (an encoder alone); empty for whole networks."""
+        del keys
+        return frozenset()
+
+    def _translate_plain(self, names: Collection[str]) -> dict[str, str | None]:
+        """:meth:`translate_keys` after the wrapper prefixes are gone; backbones with foreign layouts override it."""
+        return {name: None if name.startswith(TEXT_HEAD_PREFIXES) else name for name in names}
+
+    def repeat_input_channels(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Fits weights of a single-channel network to this network's number of input channels.
+
+        The input weights are repeated and divided by the number of channels, so that copies of one image in every
+        channel give what the single image gave. All other tensors are returned as they are.
+
+        Args:
+            state: tensors under this network's names.
+        """
+        adapted = dict(state)
+        for key in self.input_keys:
+            weight = adapted.get(key)
+            if weight is not None and weight.ndim == 5 and weight.shape[1] == 1 < self.in_channels:
+                adapted[key] = weight.repeat(1, self.in_channels, 1, 1, 1) / self.in_channels
+        return adapted

@@ -1,0 +1,36 @@
+"""A small SegResNet for CPUs, demonstrations and tests."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from suprem.backbones._create import BACKBONES
+
+if TYPE_CHECKING:
+    from suprem.backbones._base import SegmentationNetwork
+
+__all__ = ["segresnet_tiny"]
+
+
+@BACKBONES.register("segresnet_tiny")
+def segresnet_tiny(
+    in_channels: int,
+    num_classes: int,
+    *,
+    init_filters: int = 8,
+    blocks_down: Sequence[int] = (1, 2, 2, 2),
+    blocks_up: Sequence[int] = (1, 1, 1),
+    dropout_prob: float = 0.0,
+) -> "SegmentationNetwork":
+    """SegResNet with 8 initial filters: 0.73 M parameters, a quarter of the work of ``segresnet``.
+
+    Args:
+        in_channels: input channels.
+        num_classes: output channels.
+        init_filters: channels at full resolution, a multiple of 8; each level doubles them.
+        blocks_down: residual blocks per encoder level.
+        blocks_up: residual blocks per decoder level, one level fewer.
+        dropout_prob: channel dropout after the first convolution.
+    """
+    from suprem.backbones._segresnet import SegResNet
+
+    return SegResNet(in_channels, num_classes, init_filters, blocks_down, blocks_up, dropout_prob)
