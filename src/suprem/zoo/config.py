@@ -1,11 +1,13 @@
 """What has to be known to use a set of weights: the contract that travels with every checkpoint."""
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from suprem.errors import ConfigurationError
+from suprem.zoo._schema import from_mapping
 
 __all__ = ["ModelConfig", "Preprocessing"]
 
@@ -31,9 +33,9 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.orientation != "RAS":
             raise ConfigurationError(f"orientation is {self.orientation!r}; only 'RAS' is supported.")
-        if self.spacing_mm is not None and min(self.spacing_mm) <= 0:
+        if self.spacing_mm is not None and not all(0 < s < math.inf for s in self.spacing_mm):
             raise ConfigurationError(f"spacing_mm is {self.spacing_mm}; it must be positive.")
-        if not self.hu_window[0] < self.hu_window[1]:
+        if not -math.inf < self.hu_window[0] < self.hu_window[1] < math.inf:
             raise ConfigurationError(f"hu_window is {self.hu_window}; the first value must be the smaller one.")
         if min(self.patch_size) < 1:
             raise ConfigurationError(f"patch_size is {self.patch_size}; it must be positive.")
@@ -92,29 +94,25 @@ class ModelConfig:
         Raises:
             ConfigurationError: with the offending key and ``source``.
         """
+        if not isinstance(values, Mapping):
+            raise ConfigurationError(f"{source} must be a mapping of keys to values; write it with save_folder().")
         data = dict(values)
         version = data.pop("format_version", FORMAT_VERSION)
         if version != FORMAT_VERSION:
             raise ConfigurationError(
-                f"{source} has format_version {version}; this version reads {FORMAT_VERSION}. Update suprem."
+                f"{source} has format_version {version!r}; this version reads {FORMAT_VERSION}. Update suprem."
             )
-        preprocessing = _checked(Preprocessing, data.pop("preprocessing", {}), f"{source}: preprocessing")
-        for key in ("spacing_mm", "hu_window", "patch_size"):
-            if isinstance(preprocessing.get(key), list):
-                preprocessing[key] = tuple(preprocessing[key])
-        data = _checked(cls, data, source)
-        if "classes" in data:
-            data["classes"] = tuple(data["classes"])
+        return from_mapping(cls, data, source)
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "config.json") -> "ModelConfig":
+        """Builds a configuration from the content of ``config.json``.
+
+        Raises:
+            ConfigurationError: not JSON, or see :meth:`from_dict`.
+        """
         try:
-            return cls(**data, preprocessing=Preprocessing(**preprocessing))
-        except TypeError as error:
-            raise ConfigurationError(f"{source} is incomplete or has a value of the wrong type: {error}.") from error
-
-
-def _checked(cls: type, values: Any, source: str) -> dict[str, Any]:
-    if not isinstance(values, Mapping):
-        raise ConfigurationError(f"{source} must be a mapping, not {type(values).__name__}.")
-    unknown = sorted(set(values) - {f.name for f in fields(cls)})
-    if unknown:
-        raise ConfigurationError(f"{source} has unknown keys {unknown}; remove them or update suprem.")
-    return dict(values)
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ConfigurationError(f"{source} is not valid JSON: {error}. Export the model again.") from error
+        return cls.from_dict(values, source)

@@ -1,0 +1,124 @@
+"""Copies matched tensors into a network and records what happened."""
+
+from collections.abc import Sequence
+
+import torch
+
+from suprem.backbones._base import SegmentationNetwork
+from suprem.errors import CheckpointError
+from suprem.zoo._classes import Channels
+from suprem.zoo._match import Match
+from suprem.zoo.report import LoadReport
+from suprem.zoo.source import Origin
+from suprem.zoo.state_dict import StateDict
+
+__all__ = ["check_counts", "fill"]
+
+_TEXT_NORM = 8.5  # of the text features that the published files hold
+
+
+def fill(
+    network: SegmentationNetwork,
+    state: StateDict,
+    pairs: Match,
+    rows: Sequence[int | None],
+    target: Channels,
+    origin: Origin,
+    notes: tuple[str, ...],
+) -> LoadReport:
+    """Copies the paired tensors into ``network``.
+
+    Args:
+        network: real, with its random initial values.
+        state: the file.
+        pairs: which tensor goes where.
+        rows: for each output channel the channel of the file to copy, or ``None`` to leave the initial values.
+        target: what the output channels mean.
+        origin: where the file comes from.
+        notes: what is to be told already.
+
+    Raises:
+        CheckpointError: the output layer in the file is incomplete or has another width.
+    """
+    own = network.state_dict()
+    body = {key: state.tensors[name] for key, name in pairs.body.items()}
+    fitted = network.repeat_input_channels(body)
+    used = any(row is not None for row in rows)
+    head = {key: _new_head(key, own[key], pairs, state, rows if used else [], origin) for key in network.head_keys}
+    network.load_state_dict({**own, **fitted, **head}, strict=True)
+
+    whole = used and None not in rows
+    loaded = tuple(key for key in own if key in fitted or (whole and key in head))
+    taken = {**pairs.body, **(pairs.head if used else {})}
+    shift = target.count - len(target.classes)
+    fresh = tuple(name for name, row in zip(target.classes, rows[shift:], strict=True) if row is None)
+    dropped = pairs.dropped + (() if used else tuple(pairs.head.values()))
+    return LoadReport(
+        source=origin.source,
+        path=str(origin.path),
+        sha256=origin.sha256,
+        container=state.container,
+        loaded=loaded,
+        renamed={state.file_names[n]: key for key, n in taken.items() if state.file_names[n] != key},
+        adapted=tuple(key for key in body if fitted[key] is not body[key]),
+        dropped=tuple(state.file_names[name] for name in dropped),
+        initialised=tuple(key for key in own if key not in loaded),
+        kept_classes=tuple(name for name in target.classes if name not in fresh),
+        new_classes=fresh,
+        notes=notes + _warnings(pairs, fresh, target),
+    )
+
+
+def _warnings(pairs: Match, fresh: tuple[str, ...], target: Channels) -> tuple[str, ...]:
+    notes = []
+    if fresh:
+        notes.append(f"{len(fresh)} of {len(target.classes)} classes are new and mean nothing until they are trained")
+    if pairs.absent:
+        notes.append(f"the file holds an encoder alone; {len(pairs.absent)} other tensors start from random values")
+    return tuple(notes)
+
+
+def _new_head(
+    key: str, own: torch.Tensor, pairs: Match, state: StateDict, rows: Sequence[int | None], origin: Origin
+) -> torch.Tensor:
+    """The head tensor with the file's rows where they are wanted, fresh ones elsewhere."""
+    if not rows:
+        return _text_codes(own.shape, _TEXT_NORM) if own.isnan().any() else own
+    found = state.tensors[pairs.head[key]] if key in pairs.head else None
+    if found is None or found.shape[1:] != own.shape[1:] or len(found) <= max(row or 0 for row in rows):
+        has = "is missing" if found is None else f"has shape {tuple(found.shape)}"
+        raise CheckpointError(
+            f"{origin.source}: {key} {has}, which does not go with {tuple(own.shape)}; the file is incomplete or for "
+            "another width of the network."
+        )
+    result = own.clone()
+    if own.isnan().any():
+        result = _text_codes(own.shape, float(found.float().norm(dim=1).mean()))
+    for i, row in enumerate(rows):
+        if row is not None:
+            result[i] = found[row]
+    return result
+
+
+def _text_codes(shape: torch.Size, norm: float) -> torch.Tensor:
+    """Random text codes of the length that real ones have, for classes nobody has encoded."""
+    return torch.nn.functional.normalize(torch.randn(shape), dim=1) * norm
+
+
+def check_counts(origin: Origin, state: StateDict, report: LoadReport, head_keys: tuple[str, ...]) -> None:
+    """Compares the number of tensors with the card of the file.
+
+    Raises:
+        CheckpointError: another number of tensors arrived in the backbone, or was in the file.
+    """
+    counts = origin.card.file.tensors if origin.card else None
+    if counts is None:
+        return
+    universal = head_keys == ("organ_embedding",)
+    body = [k for k in report.loaded if k not in head_keys and (not universal or k.startswith("backbone."))]
+    sure = counts.confidence in ("stated", "measured")
+    if len(body) != counts.transferred or (sure and len(state.tensors) != counts.in_file):
+        raise CheckpointError(
+            f"{origin.path} has {len(state.tensors)} tensors, of which {len(body)} fill the backbone; the card says "
+            f"{counts.in_file} and {counts.transferred}. It is not the file that the card describes."
+        )

@@ -1,0 +1,114 @@
+"""Turns what the Hub's client raises into one sentence that says what to do."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from suprem.errors import HubError, OfflineError, SupremError
+
+if TYPE_CHECKING:
+    from suprem.zoo.hub import HubFile
+
+__all__ = ["explained", "is_temporary"]
+
+_BUSY = (408, 429, 500, 502, 503, 504)
+
+
+@contextmanager
+def explained(wanted: "HubFile") -> Iterator[None]:
+    """Everything the client raises inside the block becomes a :class:`~suprem.errors.HubError`."""
+    try:
+        yield
+    except SupremError:
+        raise
+    except Exception as error:
+        cause = _innermost(error)
+        translated = _translated(cause, wanted)
+        if translated is None:
+            raise
+        raise translated from error
+
+
+def is_temporary(error: BaseException, *, worth_a_retry: bool = False) -> bool:
+    """Whether the network or the server is to blame, so that a cached copy may be used.
+
+    Args:
+        error: what the client raised.
+        worth_a_retry: count only what may pass within seconds; a refused connection and offline mode do not.
+    """
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    cause = _innermost(error)
+    if isinstance(cause, HfHubHTTPError):
+        return cause.response.status_code in _BUSY
+    if isinstance(cause, OfflineModeIsEnabled):
+        return not worth_a_retry
+    if _is_transport(cause):
+        return not worth_a_retry or "Timeout" in type(cause).__name__
+    return False
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The client wraps the reason of a failed look-up in one about its cache; the reason is what matters."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    while isinstance(error, (LocalEntryNotFoundError, ValueError)) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _is_transport(error: BaseException) -> bool:
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # The base class of the HTTP library that this version of the client uses.
+    return isinstance(error, HfHubHTTPError.__bases__[0]) and not isinstance(error, HfHubHTTPError)
+
+
+def _translated(error: BaseException, wanted: "HubFile") -> SupremError | None:
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    if isinstance(error, (OfflineModeIsEnabled, LocalEntryNotFoundError)):
+        return OfflineError(
+            f"{wanted} is not in the cache, and HF_HUB_OFFLINE forbids the network. Unset it, download the file "
+            "elsewhere into the same cache, or use the bundled 'segresnet_tiny.phantom'."
+        )
+    if isinstance(error, HfHubHTTPError):
+        return _refused(error.response.status_code, error, wanted)
+    if _is_transport(error):
+        return OfflineError(
+            f"{wanted} is not in the cache, and the Hub cannot be reached ({type(error).__name__}: {error}). Check the "
+            "network and proxy, or use the bundled 'segresnet_tiny.phantom'."
+        )
+    if isinstance(error, HFValidationError):
+        return HubError(f"{wanted}: {error} Write it as owner/repo.")
+    if isinstance(error, OSError):
+        reason = "no space is left in the cache" if error.errno == errno.ENOSPC else str(error).splitlines()[0]
+        return HubError(f"{wanted} could not be downloaded: {reason}. Set cache_dir or HF_HUB_CACHE to another place.")
+    return None
+
+
+def _refused(status: int, error: BaseException, wanted: "HubFile") -> HubError:
+    from huggingface_hub import constants
+    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, RevisionNotFoundError
+
+    page = f"{constants.ENDPOINT}/{wanted.repo}"
+    if isinstance(error, GatedRepoError):
+        text = f"access must be granted by its owners. Ask for it on {page}, then run `hf auth login` or set HF_TOKEN."
+    elif isinstance(error, RevisionNotFoundError):
+        text = f"the repository has no revision {wanted.revision!r}; see {page}/commits/main."
+    elif isinstance(error, EntryNotFoundError):
+        text = f"the repository has no such file; see {page}/tree/{wanted.revision or 'main'}."
+    elif status == 401:
+        text = f"it wants a login, or has no such repository. Check {page}; run `hf auth login` or set HF_TOKEN."
+    elif status == 403:
+        text = f"your token may not read it. Check {page} and the token's permissions (https://hf.co/settings/tokens)."
+    elif status == 404:
+        text = f"there is no such repository; check {page}."
+    elif status == 429:
+        text = "too many requests. Wait some minutes; a login (`hf auth login`) raises the limit."
+    elif status >= 500:
+        text = "the server has a problem. Try again later; what is cached keeps working with HF_HUB_OFFLINE=1."
+    else:
+        text = str(error).strip().splitlines()[0]
+    return HubError(f"{wanted} was refused by the Hub (HTTP {status}): {text}")

@@ -1,0 +1,162 @@
+"""Pairs the tensors of a file with those of a network, by name, before the network takes any memory."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from suprem.backbones import create_model, list_backbones
+from suprem.backbones._base import SegmentationNetwork
+from suprem.errors import CheckpointError, ConfigurationError
+
+__all__ = ["Match", "blueprint", "closest_backbone", "detect_backbone", "match"]
+
+_SHOWN = 12
+_SIMILAR = 0.9
+
+
+class _ReadableSchedules(TorchFunctionMode):
+    """Keeps ``linspace`` real: Swin UNETR reads its stochastic-depth schedule while it is built."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func is torch.linspace:
+            kwargs["device"] = "cpu"
+        return func(*args, **kwargs)
+
+
+def blueprint(
+    backbone: str, num_classes: int, head: str, in_channels: int, kwargs: Mapping[str, Any]
+) -> SegmentationNetwork:
+    """The network without memory behind its tensors: names and shapes only."""
+    with torch.device("meta"), _ReadableSchedules():
+        return create_model(backbone, num_classes=num_classes, in_channels=in_channels, head=head, **kwargs)
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a file gives to a network.
+
+    Attributes:
+        body: own name -> name in the file, for everything but the head.
+        head: the same for the tensors that follow the class count.
+        dropped: names in the file that the network has no use for by design.
+        absent: own names that a file of this layout never holds, the head aside.
+    """
+
+    body: Mapping[str, str]
+    head: Mapping[str, str]
+    dropped: tuple[str, ...]
+    absent: tuple[str, ...]
+
+
+def match(network: SegmentationNetwork, tensors: Mapping[str, torch.Tensor], source: str, backbone: str) -> Match:
+    """Pairs by name and refuses anything that does not fit.
+
+    Args:
+        network: a real network or its :func:`blueprint`.
+        tensors: the file's tensors without ``module.``.
+        source: what messages call the file.
+        backbone: registered name of the network, for messages.
+
+    Raises:
+        CheckpointError: tensors other than the head are missing, unexpected, misshapen or not finite; the message
+            lists them and names the backbone that the file looks like.
+    """
+    own = network.state_dict()
+    paired = network.translate_keys(tensors)
+    head_keys = set(network.head_keys)
+    found = {target: name for name, target in paired.items() if target is not None}
+    absent = network.absent_by_design(tensors)
+    problems = {
+        "missing": [k for k in own if k not in found and k not in head_keys and k not in absent],
+        "unexpected": [name for target, name in found.items() if target not in own],
+        "of another shape or type": [
+            f"{name} {_said(tensors[name])}, network {_said(own[target])}"
+            for target, name in found.items()
+            if target in own and target not in head_keys and not _fits(tensors[name], own[target], target, network)
+        ],
+    }
+    if any(problems.values()):
+        raise CheckpointError(_explain(problems, tensors, source, backbone))
+    broken = [n for n in found.values() if tensors[n].is_floating_point() and not bool(tensors[n].isfinite().all())]
+    if broken:
+        raise CheckpointError(f"{source} has NaN or infinite values in {_listed(broken)}; the training had diverged.")
+    return Match(
+        body={k: v for k, v in found.items() if k not in head_keys},
+        head={k: v for k, v in found.items() if k in head_keys},
+        dropped=tuple(name for name, target in paired.items() if target is None),
+        absent=tuple(k for k in own if k in absent and k not in head_keys and k not in found),
+    )
+
+
+def _fits(tensor: torch.Tensor, own: torch.Tensor, key: str, network: SegmentationNetwork) -> bool:
+    if tensor.is_floating_point() != own.is_floating_point():
+        return False
+    if key in network.input_keys and tensor.ndim == 5 and tensor.shape[1] == 1:
+        return tensor.shape[:1] + tensor.shape[2:] == own.shape[:1] + own.shape[2:]
+    return tensor.shape == own.shape
+
+
+def _said(tensor: torch.Tensor) -> str:
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def _explain(problems: Mapping[str, list[str]], tensors: Mapping[str, torch.Tensor], source: str, backbone: str) -> str:
+    likely = closest_backbone(tensors)
+    if likely is not None and likely != backbone:
+        return f"{source} looks like a {likely} checkpoint, not {backbone}: load it with backbone={likely!r}."
+    parts = [f"{len(names)} {what} ({_listed(names)})" for what, names in problems.items() if names]
+    if likely is None:
+        advice = "It looks like no backbone of this version; check which network it was trained with."
+    else:
+        advice = "The names are those of this backbone; check backbone_kwargs and that the file is complete."
+    return f"{source} does not fit backbone {backbone!r}: {', '.join(parts)}. {advice}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = list(names)
+    more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
+    return ", ".join(every[:_SHOWN]) + more
+
+
+def closest_backbone(tensors: Mapping[str, torch.Tensor]) -> str | None:
+    """The registered backbone whose default form has the names of these tensors; equal names go by shapes.
+
+    Returns:
+        ``None`` when fewer than nine in ten names belong to any of them.
+    """
+    best: tuple[float, float, str] | None = None
+    for name in list_backbones():
+        network = blueprint(name, 1, "conv", 1, {})
+        own = network.state_dict()
+        try:
+            pairs = [(n, t) for n, t in network.translate_keys(tensors).items() if t is not None]
+        except CheckpointError:  # two names for one tensor: not this layout
+            continue
+        if not pairs:
+            continue
+        named = sum(t in own for _, t in pairs) / len(pairs)
+        shaped = sum(t in own and tensors[n].shape == own[t].shape for n, t in pairs) / len(pairs)
+        if named >= _SIMILAR:
+            best = max(best or (0.0, 0.0, ""), (shaped, named, name))
+        if named == 1.0 and shaped >= _SIMILAR:  # no other can fit better, and building them all takes seconds
+            break
+    return best[2] if best else None
+
+
+def detect_backbone(tensors: Mapping[str, torch.Tensor], source: str) -> str:
+    """The backbone of a file whose user did not name it.
+
+    Raises:
+        ConfigurationError: the names belong to no registered backbone.
+    """
+    found = closest_backbone(tensors)
+    if found is None:
+        raise ConfigurationError(
+            f"{source} has tensor names of no known backbone, such as {_listed(list(tensors)[:3])}; "
+            f"known are {', '.join(list_backbones())}."
+        )
+    return found

@@ -1,0 +1,205 @@
+"""The published form of a network: a folder with weights, configuration, golden outputs and a card; no code."""
+
+import json
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from suprem._files import atomic_folder, sha256_file
+from suprem._version import __version__
+from suprem.backbones import list_backbones
+from suprem.backbones._base import SegmentationNetwork
+from suprem.errors import CheckpointError, ConfigurationError, LabelSpaceError, UnknownNameError, did_you_mean
+from suprem.labels import canonical_name, label_space
+from suprem.zoo.config import ModelConfig
+
+__all__ = ["CONFIG", "GOLDEN", "README", "WEIGHTS", "PublishedFolder", "read_folder", "save_folder"]
+
+WEIGHTS, CONFIG, GOLDEN, README = "model.safetensors", "config.json", "golden.safetensors", "README.md"
+
+_MAX_CONFIG_BYTES = 2**20
+_MAX_OPTION = 4096
+
+
+@dataclass(frozen=True)
+class PublishedFolder:
+    """A folder whose configuration has been checked.
+
+    Attributes:
+        weights: ``model.safetensors``.
+        config: the content of ``config.json``.
+        golden: ``golden.safetensors``; ``None`` when it is missing.
+    """
+
+    weights: Path
+    config: ModelConfig
+    golden: Path | None
+
+
+def save_folder(
+    network: SegmentationNetwork,
+    folder: str | Path,
+    *,
+    golden_seed: int = 0,
+    notes: str = "",
+    overwrite: bool = False,
+) -> Path:
+    """Writes a network as a folder that ``load_pretrained("local-dir:...")`` reads, completely or not at all.
+
+    Args:
+        network: with its ``config``; tensors keep the names of the published checkpoints.
+        folder: must not exist, unless ``overwrite``.
+        golden_seed: seed of the input whose output is recorded.
+        notes: Markdown for the README: data, training, licence, results.
+        overwrite: replace an existing folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigurationError: the network has no configuration, or one that does not fit it.
+        OutputError: the folder exists, or cannot be written.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    from suprem.zoo.golden import write_golden
+
+    config = network.config
+    if config is None:
+        raise ConfigurationError("The network has no config; set network.config = ModelConfig(...) before saving it.")
+    check_config(config, "network.config")
+    if config.num_channels != network.num_classes or config.in_channels != network.in_channels:
+        raise ConfigurationError(
+            f"network.config announces {config.in_channels} input and {config.num_channels} output channels, the "
+            f"network has {network.in_channels} and {network.num_classes}; correct its classes or activation."
+        )
+    state = {key: value.detach().cpu().contiguous().clone() for key, value in network.state_dict().items()}
+    broken = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if broken:
+        raise ConfigurationError(f"The network has NaN or infinite values in {', '.join(broken[:3])}; it is not saved.")
+    with atomic_folder(folder, overwrite=overwrite) as target:
+        save_file(state, target / WEIGHTS, metadata={"format": "pt"})
+        (target / CONFIG).write_text(config.to_json(), "utf-8")
+        facts = {
+            "model_sha256": sha256_file(target / WEIGHTS),
+            "tensors": len(state),
+            "classes": list(config.classes),
+            "torch": torch.__version__,
+            "suprem": __version__,
+            "machine": platform.machine(),
+        }
+        write_golden(network, target / GOLDEN, seed=golden_seed, facts=facts)
+        (target / README).write_text(_readme(network, config, facts, notes), "utf-8")
+    return Path(folder)
+
+
+def read_folder(folder: str | Path) -> PublishedFolder:
+    """Checks and describes a published folder; reads no weights and follows no path named in it.
+
+    Raises:
+        CheckpointError: a file is missing.
+        ConfigurationError: ``config.json`` has unknown keys, wrong types or unknown names.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        hint = f"; load a single file as 'local-file:{folder}'" if folder.is_file() else ""
+        raise CheckpointError(f"{folder} is not a folder{hint}.")
+    missing = [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(f"{folder} lacks {' and '.join(missing)}; write it with save_folder().")
+    path = folder / CONFIG
+    if path.stat().st_size > _MAX_CONFIG_BYTES:
+        raise CheckpointError(f"{path} has {path.stat().st_size} bytes; a configuration is smaller. Export it again.")
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} is not text: {error}. Export the model again.") from error
+    config = ModelConfig.from_json(text, str(path))
+    check_config(config, str(path))
+    golden = folder / GOLDEN
+    return PublishedFolder(folder / WEIGHTS, config, golden if golden.is_file() else None)
+
+
+def check_config(config: ModelConfig, source: str) -> None:
+    """Refuses names that no registry holds, and sizes that no network has.
+
+    Raises:
+        ConfigurationError: with ``source`` and the offending value.
+    """
+    if config.backbone not in list_backbones():
+        raise ConfigurationError(f"{source}: {did_you_mean('backbone', config.backbone, list_backbones())}")
+    for name in config.classes:
+        try:
+            same = canonical_name(name) == name
+        except UnknownNameError as error:
+            raise ConfigurationError(f"{source}: {error}") from error
+        if not same:
+            raise ConfigurationError(f"{source}: class {name!r} must be spelled {canonical_name(name)!r}.")
+    if config.label_space is not None:
+        try:
+            known = label_space(config.label_space).names
+        except (UnknownNameError, LabelSpaceError) as error:
+            raise ConfigurationError(f"{source}: {error}") from error
+        outside = sorted(set(config.classes) - set(known))
+        if outside:
+            raise ConfigurationError(f"{source}: label space {config.label_space!r} has no {', '.join(outside)}.")
+    if config.head == "universal" and config.activation == "softmax":
+        raise ConfigurationError(f"{source}: the universal head predicts with sigmoid, not softmax.")
+    if not 1 <= config.in_channels <= _MAX_OPTION or any(n > _MAX_OPTION for n in _numbers(config.backbone_kwargs)):
+        raise ConfigurationError(f"{source} asks for a network with more than {_MAX_OPTION} of something; refused.")
+
+
+def _numbers(value: Any) -> list[float]:
+    if isinstance(value, (int, float)):
+        return [abs(value)]
+    if isinstance(value, dict):
+        return [n for item in value.values() for n in _numbers(item)]
+    if isinstance(value, (list, tuple)):
+        return [float(len(value)), *(n for item in value for n in _numbers(item))]
+    return []
+
+
+def _readme(network: SegmentationNetwork, config: ModelConfig, facts: dict[str, Any], notes: str) -> str:
+    contract = config.preprocessing
+    spacing = " x ".join(f"{s:g}" for s in contract.spacing_mm) + " mm" if contract.spacing_mm else "the scan's own"
+    parameters = sum(p.numel() for p in network.parameters())
+    kwargs = json.dumps(dict(config.backbone_kwargs), sort_keys=True)
+    rows = [
+        ("backbone", f"`{config.backbone}` {kwargs if config.backbone_kwargs else ''}".strip()),
+        ("head", config.head),
+        ("parameters", f"{parameters:,}"),
+        ("tensors", str(facts["tensors"])),
+        ("input", f"{config.in_channels} channel(s), {contract.orientation}, {spacing}"),
+        ("HU window", f"{contract.hu_window[0]:g} to {contract.hu_window[1]:g}, mapped to 0 to 1 and clipped"),
+        ("window", " x ".join(str(n) for n in contract.patch_size) + " voxels"),
+        ("output", f"{config.num_channels} channels, {config.activation}"),
+        ("label space", config.label_space or "classes in channel order"),
+        ("SHA-256 of the weights", f"`{facts['model_sha256']}`"),
+        ("written with", f"suprem {facts['suprem']}, torch {facts['torch']}"),
+    ]
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    first = int(config.activation == "softmax")
+    classes = "\n".join(f"| {i} | {name} |" for i, name in enumerate(config.classes, start=first))
+    history = _origin(network)
+    return (
+        "---\nlibrary_name: suprem\ntags: [medical, segmentation, ct]\n---\n\n"
+        f"# {config.name}\n\nNot for clinical use.\n\n"
+        '```python\nfrom suprem import load_pretrained\n\nnetwork = load_pretrained("local-dir:PATH")\n```\n\n'
+        "`suprem zoo verify local-dir:PATH` replays the recorded outputs.\n\n"
+        f"| | |\n|---|---|\n{table}\n\n"
+        f"## Channels\n\n| channel | structure |\n|---|---|\n{classes}\n"
+        f"{history}" + (f"\n## Notes\n\n{notes.strip()}\n" if notes.strip() else "")
+    )
+
+
+def _origin(network: SegmentationNetwork) -> str:
+    report = network.load_report
+    if report is None:
+        return ""
+    # The file's name alone: where it lay is nobody's business.
+    return (
+        f"\n## Origin of the weights\n\nStarted from `{Path(report.path).name}` (SHA-256 `{report.sha256}`): "
+        f"{len(report.loaded)} tensors loaded, {len(report.initialised)} initialised.\n"
+    )
