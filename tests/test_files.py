@@ -143,9 +143,15 @@ def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
         pytest.fail("the block must not run")
 
 
-def test_check_writable_leaves_an_empty_folder(tmp_path: Path, tiny_disk: Path) -> None:
+def test_check_writable_leaves_no_trace(tmp_path: Path) -> None:
     check_writable(tmp_path / "out" / "deep")
-    assert list((tmp_path / "out" / "deep").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "out").mkdir()
+    check_writable(tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_check_writable_notices_a_full_disk(tiny_disk: Path) -> None:
     with pytest.raises(OutputError, match="No space"), atomic_path(tiny_disk / "fill") as temporary:
         temporary.write_bytes(b"0" * 300_000)
     (tiny_disk / "fill").write_bytes(b"0" * 2**18)

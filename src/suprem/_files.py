@@ -140,14 +140,18 @@ def _replace_folder(new: Path, target: Path) -> None:
 
 
 def check_writable(folder: str | os.PathLike[str]) -> None:
-    """Makes ``folder`` (if it is missing) and writes and removes one small file in it.
+    """Makes sure that ``folder`` can be made and written to, and leaves everything as it was.
 
     Raises:
-        OutputError: that does not work; the message says why.
+        OutputError: it cannot; the message says why.
     """
     path = Path(folder)
+    made: list[Path] = []
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        for place in (*reversed(path.parents), path):
+            if not place.is_dir():
+                place.mkdir()
+                made.append(place)
         probe = _partial_name(path / "probe")
         try:
             probe.write_bytes(b"0" * 4096)
@@ -155,6 +159,10 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
             probe.unlink(missing_ok=True)
     except OSError as error:
         raise output_error(path, error) from error
+    finally:
+        for place in reversed(made):
+            with suppress(OSError):  # in use by somebody else by now
+                place.rmdir()
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:

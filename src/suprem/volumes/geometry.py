@@ -34,11 +34,16 @@ class Volume:
         array: (X, Y, Z), any dtype; intensities are HU for a CT.
         affine: float64 (4, 4), index -> RAS millimetres. May be oblique or left-handed, never singular.
         name: what messages call it, usually the file's path.
+        warnings: what a user should know about how it was read; each a sentence.
+        stored_geometry: the file format's own orientation record, which :func:`suprem.volumes.io.write_volume` writes
+            again, digit for digit, as long as it means ``affine``.
     """
 
     array: Array
     affine: npt.NDArray[np.float64]
     name: str = "volume"
+    warnings: tuple[str, ...] = ()
+    stored_geometry: object = None
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3:
@@ -138,7 +143,7 @@ def to_ras(volume: Volume) -> tuple[Volume, Reorientation]:
         affine[:3, out] = -column if flip else column
         if flip:
             affine[:3, 3] += column * (volume.shape[source] - 1)
-    return Volume(step.apply(volume.array), affine, volume.name), step
+    return Volume(step.apply(volume.array), affine, volume.name, volume.warnings), step
 
 
 def resampled_shape(
@@ -171,7 +176,8 @@ def nearest_index(n_in: int, n_out: int, step: float) -> npt.NDArray[np.intp]:
         n_out: Output voxels along the axis.
         step: Output spacing divided by input spacing.
     """
-    return np.clip(np.rint(np.arange(n_out) * step), 0, n_in - 1).astype(np.intp)
+    index: npt.NDArray[np.intp] = np.clip(np.rint(np.arange(n_out) * step), 0, n_in - 1).astype(np.intp)
+    return index
 
 
 def resample_linear(
@@ -190,24 +196,38 @@ def resample_linear(
     Returns:
         float32 array of ``shape``.
     """
-    result: Array = array
-    order = sorted(range(3), key=lambda a: shape[a] / array.shape[a])
-    for axis in order:
-        n_in = result.shape[axis]
-        if shape[axis] == n_in and steps[axis] == 1.0:
-            continue
-        position = np.clip(np.arange(shape[axis]) * steps[axis], 0, n_in - 1)
-        low = np.minimum(position.astype(np.intp), max(n_in - 2, 0))
-        weight = (position - low).astype(np.float32)
-        out = np.empty((*result.shape[:axis], shape[axis], *result.shape[axis + 1 :]), dtype=np.float32)
-        for j in range(shape[axis]):
-            at: list[Any] = [slice(None)] * 3
-            at[axis] = low[j]
-            near = result[tuple(at)].astype(np.float32)
-            if weight[j]:
-                at[axis] = low[j] + 1
-                near += weight[j] * (result[tuple(at)].astype(np.float32) - near)
-            at[axis] = j
-            out[tuple(at)] = near
-        result = out
-    return np.ascontiguousarray(result, dtype=np.float32)
+    # In the order of the memory, so that the last axis is the contiguous one whatever the array's layout.
+    layout = np.argsort([-abs(stride) for stride in array.strides], kind="stable")
+    result = array.transpose(tuple(layout))
+    lengths, ratios = [shape[a] for a in layout], [steps[a] for a in layout]
+    for axis in sorted(range(3), key=lambda a: lengths[a] / result.shape[a]):
+        if lengths[axis] != result.shape[axis] or ratios[axis] != 1.0:
+            result = _resample_axis(result, axis, lengths[axis], ratios[axis])
+    return np.ascontiguousarray(result.transpose(tuple(np.argsort(layout))), dtype=np.float32)
+
+
+def _resample_axis(array: Array, axis: int, length: int, step: float) -> npt.NDArray[np.float32]:
+    """Linear interpolation along one axis, plane by plane: a plane fits the cache, its rows are gathered at once."""
+    last = array.shape[axis] - 1
+    position = np.clip(np.arange(length) * step, 0, last)
+    low = np.minimum(position.astype(np.intp), max(last - 1, 0))
+    high = np.minimum(low + 1, last)
+    weight = (position - low).astype(np.float32)
+    out = np.empty((*array.shape[:axis], length, *array.shape[axis + 1 :]), dtype=np.float32)
+    if axis == 0:
+        for index in range(length):
+            out[index] = _mix(array[low[index]].astype(np.float32), array[high[index]], weight[index])
+        return out
+    weight = weight if axis == 2 else weight[:, None]
+    for index in range(array.shape[0]):
+        plane = array[index].astype(np.float32)
+        out[index] = _mix(plane.take(low, axis=axis - 1), plane.take(high, axis=axis - 1), weight)
+    return out
+
+
+def _mix(near: npt.NDArray[np.float32], far: Array, weight: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """``near + weight * (far - near)``, in place where that saves a temporary."""
+    difference: npt.NDArray[np.float32] = far - near
+    difference *= weight
+    near += difference
+    return near
