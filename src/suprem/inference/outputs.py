@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ def write_case(
     label_space: LabelSpace,
     manifest: Mapping[str, Any],
     overwrite: bool = False,
+    extra: Callable[[Path], None] | None = None,
 ) -> tuple[StructureStatistics, ...]:
     """Writes the results of one scan: all of them, or nothing.
 
@@ -51,6 +52,7 @@ def write_case(
         manifest: What the caller knows (versions, model, device, input, ...), plain JSON values; the numbering and the
             written files with their SHA-256 are added as ``label_space`` and ``outputs``.
         overwrite: Replace an existing folder, once the new one is complete.
+        extra: Called with the folder under construction, to add files of other formats.
 
     Returns:
         The measurements, in the order of the predicted classes.
@@ -76,6 +78,8 @@ def write_case(
         (target / "statistics.csv").write_text(to_csv(rows), encoding="utf-8")
         (target / "statistics.json").write_text(to_json(rows, label_space.name), encoding="utf-8")
         preview.save(target / "preview.png", folder.name, _subtitle(content, label_space), rows)
+        if extra is not None:
+            extra(target)
         content["label_space"] = _numbering(label_space, segmentation.left_out(label_space))
         content["outputs"] = _written(target)
         (target / _MANIFEST).write_text(_to_json(content), encoding="utf-8")

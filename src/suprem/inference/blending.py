@@ -1,0 +1,180 @@
+"""What the windows contribute to the slabs, decoder features or logits, and how finished slabs become labels."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from suprem.errors import CheckpointError, ConfigurationError, UnknownNameError
+from suprem.inference.segmentation import known_name
+from suprem.inference.store import BitStore, IndexStore
+from suprem.labels import mirrored
+
+if TYPE_CHECKING:
+    from suprem.backbones._base import Features, SegmentationNetwork
+    from suprem.zoo.config import ModelConfig
+
+__all__ = ["ClassChannels", "WindowNetwork"]
+
+
+class ClassChannels:
+    """Which output channels are needed for the classes that were asked for.
+
+    Attributes:
+        names: the classes asked for, in the order of the result.
+        exclusive: softmax: channel 0 is background and all channels compete.
+        rows: output channels to compute.
+        mirrored_rows: for each of ``rows``, the channel of its counterpart on the other side.
+    """
+
+    def __init__(self, config: "ModelConfig", chosen: Sequence[int], *, flip: bool) -> None:
+        self.names = tuple(config.classes[i] for i in chosen)
+        self.exclusive = config.activation == "softmax"
+        if self.exclusive:
+            self.rows = list(range(len(config.classes) + 1))
+            self._index = np.zeros(len(self.rows), dtype=np.uint16 if len(chosen) > 255 else np.uint8)
+            for position, index in enumerate(chosen):
+                self._index[index + 1] = position + 1
+        else:
+            self.rows = list(chosen)
+        self.mirrored_rows = _mirrored_rows(config, self.rows, self.exclusive) if flip else self.rows
+
+    def store(self, shape: tuple[int, int, int]) -> "BitStore | IndexStore":
+        """An empty label store for the classes."""
+        return (IndexStore if self.exclusive else BitStore)(len(self.names), shape)
+
+    def store_bytes(self, shape: tuple[int, int, int]) -> int:
+        """Size of :meth:`store`."""
+        return prod(shape) * (self._index.itemsize if self.exclusive else -(-len(self.names) // 8))
+
+    def labels(self, logits: torch.Tensor) -> npt.NDArray[np.unsignedinteger]:
+        """Blended logits of :attr:`rows`, (K, V), to what the store keeps: class indices (V,) or bits (planes, V)."""
+        if self.exclusive:
+            winner: npt.NDArray[np.int64] = logits.argmax(dim=0).cpu().numpy()
+            return np.asarray(self._index[winner])
+        # The sigmoid is taken, not just the sign: rounding makes it 0.5 for the smallest positive logits.
+        present = torch.sigmoid(logits) > 0.5
+        return np.packbits(present.cpu().numpy(), axis=0, bitorder="little")
+
+
+def _mirrored_rows(config: "ModelConfig", rows: Sequence[int], exclusive: bool) -> list[int]:
+    """The channel of the counterpart on the other side, for each of ``rows``."""
+    names = [known_name(name) for name in config.classes]
+    offset = int(exclusive)  # background is its own counterpart
+    result = []
+    for row in rows:
+        other = _counterpart(names[row - offset]) if row >= offset else None
+        if other is not None and other not in names:
+            raise ConfigurationError(
+                f"flip_tta needs both sides, but {config.name} predicts {names[row - offset]!r} without {other!r}; "
+                "turn it off."
+            )
+        result.append(row if other is None else names.index(other) + offset)
+    return result
+
+
+def _counterpart(name: str) -> str:
+    try:
+        return mirrored(name)
+    except UnknownNameError:  # a class that the registry does not know has no side
+        return name
+
+
+class WindowNetwork:
+    """Runs a network on windows and, once a slab is finished, its head.
+
+    Blending is linear and a 1x1x1 convolution is affine, so where the decoder has fewer channels than there are classes
+    the features are blended and the head runs once per voxel. With mirrored windows the head differs between windows
+    (sides are swapped), so logits are blended then.
+
+    Args:
+        network: in evaluation mode, on its device.
+        channels: the output channels that are needed.
+        flip: mirrored windows will be run.
+        mixed: run the network in bfloat16 where that is safe.
+
+    Attributes:
+        blends: ``"features"`` or ``"logits"``.
+        channels: how many channels are blended.
+        feature_channels: channels of the decoder features.
+    """
+
+    def __init__(
+        self, network: "SegmentationNetwork", channels: ClassChannels, *, flip: bool, mixed: bool = False
+    ) -> None:
+        self._network, self._mixed = network, mixed
+        self._rows, self._mirrored = channels.rows, channels.mirrored_rows
+        self._head = _pointwise_head(network)
+        self.feature_channels = network.decoder_channels
+        if self._head is not None and not flip and network.decoder_channels < len(self._rows):
+            self.blends, self.channels = "features", network.decoder_channels
+        else:
+            self.blends, self.channels = "logits", len(self._rows)
+
+    def run(self, windows: torch.Tensor, mirror: Sequence[bool]) -> torch.Tensor:
+        """One forward pass.
+
+        Args:
+            windows: float32 (N, 1, x, y, z), overwritten where mirrored.
+            mirror: for each of them, whether the network sees it mirrored.
+
+        Returns:
+            float32 (N, :attr:`channels`, x, y, z), in the windows' own orientation and class order.
+        """
+        for i, flag in enumerate(mirror):
+            if flag:
+                windows[i] = windows[i].flip(1)
+        with torch.autocast(windows.device.type, dtype=torch.bfloat16, enabled=self._mixed):
+            return self._run(windows, mirror).float()
+
+    def _run(self, windows: torch.Tensor, mirror: Sequence[bool]) -> torch.Tensor:
+        features = self._network.forward_features(windows)
+        if self.blends == "features":
+            return features.decoder
+        if not any(mirror):
+            return self._classified(features, self._rows)
+        parts = []
+        for i, flag in enumerate(mirror):
+            one = type(features)(features.decoder[i : i + 1], features.bottleneck[i : i + 1])
+            part = self._classified(one, self._mirrored if flag else self._rows)
+            parts.append(part.flip(2) if flag else part)
+        return torch.cat(parts)
+
+    def logits(self, blended: torch.Tensor) -> torch.Tensor:
+        """Blended values (:attr:`channels`, V) -> blended logits (K, V).
+
+        Raises:
+            CheckpointError: they are not finite.
+        """
+        if self.blends == "features" and self._head is not None:
+            weight, bias = self._head
+            blended = torch.addmm(bias[self._rows, None], weight[self._rows].flatten(1), blended)
+        if not bool(torch.isfinite(blended).all()):
+            raise CheckpointError(
+                "The network's output holds NaN or infinite values; its weights are damaged or do not fit the "
+                "preprocessing. Check them with `suprem zoo verify`."
+            )
+        return blended
+
+    def _classified(self, features: "Features", rows: list[int]) -> torch.Tensor:
+        """Logits of ``rows`` alone, (N, K, x, y, z); a 1x1x1 convolution computes no others."""
+        everything = rows == list(range(self._network.num_classes))
+        if self._head is None:
+            logits = self._network.classify(features)
+            return logits if everything else logits[:, rows]
+        weight, bias = self._head
+        return F.conv3d(features.decoder, weight if everything else weight[rows], bias if everything else bias[rows])
+
+
+def _pointwise_head(network: "SegmentationNetwork") -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Weight (K, C, 1, 1, 1) and bias (K,) of the output convolution, ``None`` where the head is something else."""
+    if not network.pointwise_head:
+        return None
+    head = network.get_submodule(network.head_path)
+    weight = head.get_parameter("weight")
+    bias = head.get_parameter("bias") if head.bias is not None else weight.new_zeros(weight.shape[0])
+    return weight.detach().float(), bias.detach().float()

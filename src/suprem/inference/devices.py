@@ -1,0 +1,62 @@
+"""Where a network runs, and how much memory one window takes there."""
+
+from math import prod
+from typing import TYPE_CHECKING
+
+import torch
+
+from suprem.errors import ConfigurationError
+from suprem.inference.memory import PeakMeter
+
+if TYPE_CHECKING:
+    from suprem.inference.blending import WindowNetwork
+
+__all__ = ["resolve_device", "tensor_bytes", "window_bytes"]
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """``"auto"`` (a GPU where there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+
+    Raises:
+        ConfigurationError: the device does not exist here.
+
+    Example:
+        >>> resolve_device("cpu")
+        device(type='cpu')
+    """
+    name = str(device)
+    available = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda", 0) if available else torch.device("cpu")
+    kind, _, number = name.partition(":")
+    if kind == "cpu" and not number:
+        return torch.device("cpu")
+    if kind != "cuda" or (number and not number.isdecimal()):
+        raise ConfigurationError(f"device is {name!r}; it must be 'auto', 'cpu', 'cuda' or 'cuda:0'.")
+    if not available:
+        raise ConfigurationError(f"device is {name!r}, but torch finds no CUDA GPU here; use device='cpu'.")
+    if int(number or 0) >= torch.cuda.device_count():
+        raise ConfigurationError(f"device is {name!r}, but there are {torch.cuda.device_count()} GPUs, from cuda:0 on.")
+    return torch.device("cuda", int(number or 0))
+
+
+def tensor_bytes(network: torch.nn.Module) -> int:
+    """Size of the parameters and buffers."""
+    return sum(t.numel() * t.element_size() for t in (*network.parameters(), *network.buffers()))
+
+
+@torch.inference_mode()
+def window_bytes(network: "WindowNetwork", patch_size: tuple[int, int, int], device: torch.device) -> int:
+    """Memory that one window takes while it runs, its output included; measured by running an empty one."""
+    image = torch.zeros((1, 1, *patch_size), device=device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        network.run(image, [False])
+        return torch.cuda.max_memory_allocated(device) - before
+    with PeakMeter() as meter:
+        network.run(image, [False])
+    # At least five times the decoder features, for the case that the allocator still held freed memory; twelve times,
+    # more than any of our networks was seen to take, where the system does not tell.
+    features = 4 * network.feature_channels * prod(patch_size)
+    return max(meter.growth, 5 * features) if meter.exact else 12 * features

@@ -1,0 +1,268 @@
+"""Prediction of whole scans with one network."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from suprem._files import parse_size
+from suprem.errors import ConfigurationError
+from suprem.inference.blending import ClassChannels, WindowNetwork
+from suprem.inference.body import find_body
+from suprem.inference.devices import resolve_device, tensor_bytes, window_bytes
+from suprem.inference.engine import Job, Progress, Stopwatch, stream
+from suprem.inference.grid import ModelGrid
+from suprem.inference.memory import Demand, Plan, make_plan, resident_bytes
+from suprem.inference.postprocessing import check_profile, postprocess
+from suprem.inference.segmentation import Segmentation, matching_class
+from suprem.inference.slabs import SlabLayout
+from suprem.inference.windows import plan_windows
+from suprem.volumes.geometry import Volume
+
+if TYPE_CHECKING:
+    from suprem.backbones._base import SegmentationNetwork
+    from suprem.zoo.config import ModelConfig
+    from suprem.zoo.report import LoadReport
+
+__all__ = ["Predictor"]
+
+_log = logging.getLogger(__name__)
+
+_PROFILES = ("default", "exhaustive")
+_PRECISIONS = ("float32", "bfloat16")
+# A CPU gains nothing from larger batches (measured), a GPU does.
+_BATCHES = {"cpu": (1,), "cuda": (4, 2, 1)}
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A job with its plan, and what was left out on the way."""
+
+    job: Job
+    plan: Plan
+    skipped: int
+    body_note: str
+
+
+class Predictor:
+    """Segments scans with one network; the network is moved to the device and put into evaluation mode.
+
+    Args:
+        network: with a :class:`~suprem.zoo.config.ModelConfig` in ``network.config``, as ``load_pretrained`` gives it.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        overlap: fraction of a window shared with its neighbour, at least 0 and below 1.
+        max_ram: limit for the memory of the whole process, e.g. ``"4GiB"``; ``None`` for none. Reading the scan and
+            running one window come before the plan is made, so they are not held back by it.
+        profile: ``"default"`` leaves out windows outside the body and labels nothing there; ``"exhaustive"`` runs all.
+            Inside the body both give the same.
+        postprocess: a name of :func:`~suprem.inference.postprocessing.list_postprocess`.
+        flip_tta: run each window mirrored as well, with left and right swapped back, and average; twice the time, and
+            the memory of blended logits where features could have been blended.
+        classes: structures to predict; ``None`` for all the network knows.
+        window_batch: windows per forward pass; ``None`` lets the plan choose. Changes speed and memory only.
+        precision: ``"bfloat16"`` runs the network in mixed precision, faster on recent GPUs, with slightly other
+            results.
+
+    Raises:
+        ConfigurationError: an argument that cannot work.
+        UnknownNameError: a class that the network does not predict.
+
+    Example:
+        >>> from suprem.backbones import create_model
+        >>> from suprem.zoo.config import ModelConfig
+        >>> network = create_model("segresnet_tiny", num_classes=2)
+        >>> network.config = ModelConfig("example", "segresnet_tiny", ("liver", "spleen"))
+        >>> Predictor(network, device="cpu", classes=["spleen"]).classes
+        ('spleen',)
+    """
+
+    def __init__(
+        self,
+        network: "SegmentationNetwork",
+        *,
+        device: str | torch.device = "auto",
+        overlap: float = 0.5,
+        max_ram: str | int | None = "4GiB",
+        profile: Literal["default", "exhaustive"] = "default",
+        postprocess: str = "none",
+        flip_tta: bool = False,
+        classes: Sequence[str] | None = None,
+        window_batch: int | None = None,
+        precision: Literal["float32", "bfloat16"] = "float32",
+    ) -> None:
+        self._config = _checked_config(network)
+        _check_choice("profile", profile, _PROFILES)
+        _check_choice("precision", precision, _PRECISIONS)
+        check_profile(postprocess)
+        if window_batch is not None and window_batch < 1:
+            raise ConfigurationError(f"window_batch is {window_batch}; it must be at least 1.")
+        plan_windows((1, 1, 1), (1, 1, 1), overlap)  # refuses a wrong overlap before anything is read
+        if max_ram is not None:
+            parse_size(max_ram)
+        chosen = _chosen(self._config, classes)
+        self.device = resolve_device(device)
+        self._channels = ClassChannels(self._config, chosen, flip=flip_tta)
+        mixed = precision == "bfloat16"
+        self._network = WindowNetwork(network.to(self.device).eval(), self._channels, flip=flip_tta, mixed=mixed)
+        self._weights_bytes = tensor_bytes(network)
+        self._load_report = network.load_report
+        self._overlap, self._max_ram, self._profile = overlap, max_ram, profile
+        self._postprocess, self._flip, self._precision = postprocess, flip_tta, precision
+        self._batches = (window_batch,) if window_batch else _BATCHES[self.device.type]
+        self._window_bytes: int | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The structures that are predicted, as the network's configuration spells them."""
+        return self._channels.names
+
+    @property
+    def config(self) -> "ModelConfig":
+        """The contract of the network's weights."""
+        return self._config
+
+    @property
+    def load_report(self) -> "LoadReport | None":
+        """What happened when the weights were loaded; ``None`` for a network made from scratch."""
+        return self._load_report
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything but the network and the scan that decides the result; holds only what JSON can."""
+        return {
+            "classes": list(self.classes),
+            "overlap": self._overlap,
+            "profile": self._profile,
+            "postprocess": self._postprocess,
+            "flip_tta": self._flip,
+            "precision": self._precision,
+        }
+
+    def plan(self, volume: Volume) -> Plan:
+        """How ``volume`` would be run, and the memory that takes; runs one window to measure it.
+
+        Raises:
+            ConfigurationError: ``max_ram`` cannot be held; the message says what is needed.
+        """
+        return self._prepare(volume, Stopwatch()).plan
+
+    def predict(
+        self, volume: Volume, progress: Progress | None = None, *, planned: Callable[[Plan], None] | None = None
+    ) -> Segmentation:
+        """Segments one scan.
+
+        Args:
+            volume: HU on any grid.
+            progress: called with the number of windows done and the number to do.
+            planned: called with the plan before the first window.
+
+        Raises:
+            ConfigurationError: ``max_ram`` cannot be held; the message says what is needed.
+            VolumeError: intensities that are not finite.
+            CheckpointError: the network returns NaN.
+        """
+        clock = Stopwatch()
+        with clock.measure("total"):
+            prepared = self._prepare(volume, clock)
+            job, plan = prepared.job, prepared.plan
+            _log.info("%s: %s", volume.name, plan.describe())
+            if planned is not None:
+                planned(plan)
+            labels = stream(job, plan.window_batch, getattr(torch, plan.dtype), progress)
+            info = self._info(prepared)
+            segmentation = Segmentation(self.classes, volume, job.grid, labels, info)
+            with clock.measure("postprocess"):
+                records = postprocess(segmentation, self._postprocess)
+            info["postprocess"] = {"profile": self._postprocess, "rules": records}
+        info["seconds"] = {phase: round(seconds, 3) for phase, seconds in clock.seconds.items()}
+        return segmentation
+
+    def _prepare(self, volume: Volume, clock: Stopwatch) -> _Prepared:
+        contract = self._config.preprocessing
+        in_use = resident_bytes()
+        grid = ModelGrid.of(volume, contract.spacing_mm)
+        body, note = None, "not looked for: the exhaustive profile runs everywhere"
+        if self._profile == "default":
+            with clock.measure("body"):
+                body = find_body(volume, grid)
+            note = "found" if body is not None else "none found, so the whole volume was run"
+        windows = plan_windows(grid.shape, contract.patch_size, self._overlap, mirror=self._flip)
+        kept = [w for w in windows if body is None or body.touches(w.start, contract.patch_size)]
+        layout = SlabLayout(grid.shape, contract.patch_size, kept)
+        job = Job(volume, grid, contract.hu_window, body, layout, self._network, self._channels, self.device, clock)
+        with clock.measure("plan"):
+            if self._window_bytes is None:
+                self._window_bytes = window_bytes(self._network, contract.patch_size, self.device)
+            plan = make_plan(self._demand(job, len(windows) - len(kept), in_use), self._max_ram, batches=self._batches)
+        return _Prepared(job, plan, len(windows) - len(kept), note)
+
+    def _demand(self, job: Job, skipped: int, in_use: int) -> Demand:
+        on_gpu = self.device.type == "cuda"
+        return Demand(
+            model_shape=job.grid.shape,
+            scan_shape=job.grid.scan_shape,
+            in_use=in_use,
+            scan_bytes=job.scan.array.nbytes,
+            weights_bytes=self._weights_bytes,
+            label_bytes=job.channels.store_bytes(job.grid.shape),
+            patch_size=job.layout.patch_size,
+            channels=job.network.channels,
+            blends=job.network.blends,
+            window_bytes=self._window_bytes or 0,
+            open_voxels=job.layout.peak_voxels,
+            device_free=torch.cuda.mem_get_info(self.device)[0] if on_gpu else None,
+            postprocess=self._postprocess != "none",
+            windows=len(job.layout.windows),
+            skipped=skipped,
+        )
+
+    def _info(self, prepared: _Prepared) -> dict[str, Any]:
+        job, run = prepared.job, len(prepared.job.layout.windows)
+        return {
+            "model": self._config.name,
+            "device": str(self.device),
+            **self.settings,
+            "body": prepared.body_note,
+            "windows": {"total": run + prepared.skipped, "run": run, "skipped": prepared.skipped},
+            "model_grid": {"shape": list(job.grid.shape), "spacing_mm": list(job.grid.spacing_mm)},
+            "plan": prepared.plan.to_dict(),
+        }
+
+
+def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ConfigurationError(f"{name} is {value!r}; it must be {' or '.join(map(repr, known))}.")
+
+
+def _checked_config(network: "SegmentationNetwork") -> "ModelConfig":
+    config = network.config
+    if config is None:
+        raise ConfigurationError(
+            "The network has no config, so its classes and preprocessing are unknown; load it with load_pretrained, or "
+            "set network.config = ModelConfig(...)."
+        )
+    if config.in_channels != 1:
+        raise ConfigurationError(f"{config.name} takes {config.in_channels} input channels; a CT is one channel.")
+    if config.num_channels != network.num_classes:
+        raise ConfigurationError(
+            f"{config.name} has {network.num_classes} output channels, but its config describes {config.num_channels}; "
+            "correct the config."
+        )
+    patch = config.preprocessing.patch_size
+    if any(size % network.divisor for size in patch):
+        raise ConfigurationError(
+            f"{config.name} has patch_size {patch}; with this network each must be a multiple of {network.divisor}."
+        )
+    return config
+
+
+def _chosen(config: "ModelConfig", classes: Sequence[str] | None) -> list[int]:
+    """Positions of the requested classes in the network's order."""
+    if classes is None:
+        return list(range(len(config.classes)))
+    if isinstance(classes, str) or not classes:
+        raise ConfigurationError(f"classes is {classes!r}; give a list of names, such as ['liver'], or leave it out.")
+    found = [matching_class(name, config.classes, config.name) for name in classes]
+    return list(dict.fromkeys(found))
