@@ -11,6 +11,7 @@ from suprem._version import __version__
 
 if TYPE_CHECKING:
     from suprem.backbones import create_model, list_backbones
+    from suprem.datasets import list_datasets
     from suprem.inference import segment
     from suprem.zoo import list_checkpoints, load_pretrained
 
@@ -19,6 +20,7 @@ __all__ = [
     "create_model",
     "list_backbones",
     "list_checkpoints",
+    "list_datasets",
     "load_pretrained",
     "segment",
 ]
@@ -27,6 +29,7 @@ _HOMES = {
     "create_model": "suprem.backbones",
     "list_backbones": "suprem.backbones",
     "list_checkpoints": "suprem.zoo",
+    "list_datasets": "suprem.datasets",
     "load_pretrained": "suprem.zoo",
     "segment": "suprem.inference",
 }

@@ -306,10 +306,25 @@ def test_probes_outside_the_output_fail(folder: Path) -> None:
     assert outcomes(f"local-dir:{folder}")["golden outputs"] == "failed"
 
 
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"index": torch.zeros(0, dtype=torch.int32), "logits": torch.zeros(0)},
+        {"logits": torch.full((4096,), torch.nan)},
+        {"statistics": torch.full((2, 4), torch.nan, dtype=torch.float64)},
+    ],
+    ids=["nothing", "NaN logits", "NaN statistics"],
+)
+def test_golden_outputs_that_prove_nothing_fail(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+    rewrite_golden(folder / "golden.safetensors", {}, tensors)
+    assert outcomes(f"local-dir:{folder}")["golden file"] == "failed"
+
+
 def test_a_local_file_is_verified_as_far_as_possible(tmp_path: Path) -> None:
     from suprem.backbones import create_model
 
     torch.save(published(create_model("segresnet_tiny", num_classes=32).state_dict()), tmp_path / "x.pth")
     found = outcomes(f"local-file:{tmp_path / 'x.pth'}")
     assert found["tensors"] == "passed"
+    assert found["class order"] == "skipped"
     assert found["golden outputs"] == "skipped"

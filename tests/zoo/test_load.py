@@ -426,7 +426,7 @@ def test_what_a_card_says_cannot_be_overridden(option: dict[str, Any]) -> None:
 
 def test_another_input_contract_is_taken_over(save: Save) -> None:
     contract = Preprocessing((1.0, 1.0, 2.0), (-250.0, 250.0), (64, 64, 64))
-    network = load_pretrained(save(published(tiny(32))), preprocessing=contract)
+    network = load_pretrained(save(published(tiny(32))), preprocessing=contract, source_classes="universal_32")
     assert network.config.preprocessing == contract
     assert network.load_report.notes == ()
     assumed = load_pretrained(save(published(tiny(32))))

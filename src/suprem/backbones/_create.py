@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from suprem._registry import Registry
-from suprem.errors import ConfigurationError
+from suprem.errors import ConfigurationError, SupremError
 from suprem.heads import HEADS
 
 if TYPE_CHECKING:
@@ -58,7 +58,27 @@ def create_model(
     builder = BACKBONES.get(backbone)
     attach = HEADS.get(head)
     _refuse_unknown_options(backbone, builder, kwargs)
-    return attach(builder(in_channels, num_classes, **kwargs), num_classes)
+    return attach(_built(backbone, builder, in_channels, num_classes, kwargs), num_classes)
+
+
+def _built(
+    backbone: str,
+    builder: Callable[..., "SegmentationNetwork"],
+    in_channels: int,
+    num_classes: int,
+    options: dict[str, Any],
+) -> "SegmentationNetwork":
+    try:
+        return builder(in_channels, num_classes, **options)
+    except SupremError:
+        raise
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        if not options:  # the defaults work, so this is no mistake of the caller
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigurationError(
+            f"Backbone {backbone!r} cannot be built with {options}: {reason}. Correct the option, or leave it out."
+        ) from error
 
 
 def _refuse_unknown_options(backbone: str, builder: Callable[..., Any], options: dict[str, Any]) -> None:

@@ -210,7 +210,9 @@ def _print_report(report: "VerifyReport") -> None:
     for check in report.checks:
         table.add_row(Text(check.outcome, style=styles[check.outcome]), check.name, Text(check.detail, overflow="fold"))
     _print_rich(table)
-    typer.echo(f"{report.source}: {'verified' if report.ok else 'NOT what it claims to be'}")
+    skipped = [check.name for check in report.checks if check.outcome == "skipped"]
+    limits = f" but for {', '.join(skipped)}: nothing to compare with" if skipped else ""
+    typer.echo(f"{report.source}: {'verified' + limits if report.ok else 'NOT what it claims to be'}")
 
 
 def _print_rich(item: object) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 from suprem.errors import CheckpointError, ConfigurationError
 from suprem.labels import canonical_name, label_space
 
-__all__ = ["Channels", "canonical_classes", "channels_of_file", "shared_rows", "wanted_channels"]
+__all__ = ["Channels", "canonical_classes", "channels_of_file", "shared_rows", "subset_note", "wanted_channels"]
 
 Activation = Literal["sigmoid", "softmax"]
 DEFAULT_SPACE = "universal_32"
@@ -123,6 +123,19 @@ def shared_rows(target: Channels, known: Channels | None) -> list[int | None]:
     shift = int(known.activation == "softmax")
     index = {name: i + shift for i, name in enumerate(known.classes)}
     return [0] * shift + [index.get(name) for name in target.classes]
+
+
+def subset_note(target: Channels, known: Channels | None) -> tuple[str, ...]:
+    """A warning where the kept rows of a softmax layer no longer mean what they meant among all of them."""
+    if known is None or not known.activation == target.activation == "softmax":
+        return ()
+    left_out = len(set(known.classes) - set(target.classes))
+    if not left_out:
+        return ()
+    return (
+        f"softmax weighs the classes against each other and {left_out} of the file's are left out, so the others gain "
+        "their voxels until the network is fine-tuned; to predict now, load all classes and pick from the result",
+    )
 
 
 def check_rows(rows: int, known: Channels, source: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 
 from suprem.errors import CheckpointError, ConfigurationError
-from suprem.zoo._classes import Channels, channels_of_file, check_rows
+from suprem.zoo._classes import DEFAULT_SPACE, Channels, channels_of_file, check_rows
 from suprem.zoo._match import blueprint, detect_backbone, match
 from suprem.zoo.config import Preprocessing
 from suprem.zoo.source import Origin
@@ -17,6 +17,10 @@ __all__ = ["Facts", "Head", "Overrides", "gather_facts"]
 
 Head = Literal["conv", "universal"]
 _ASSUMED = "the file does not say how its input was prepared; 1.5 mm and -175 to 250 HU are assumed"
+_ASSUMED_CLASSES = (
+    f"the file does not say what its channels mean; those of the published files are assumed "
+    f"(source_classes={DEFAULT_SPACE!r})"
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,10 @@ def gather_facts(origin: Origin, state: StateDict, overrides: Overrides, in_chan
         head, known = found, channels_of_file(rows, overrides.source_classes, origin.source)
     if gives_up:
         head, known = None, None
-    unsure = not origin.described and overrides.preprocessing is None
+    unsure = {
+        _ASSUMED: not origin.described and overrides.preprocessing is None,
+        _ASSUMED_CLASSES: not origin.described and overrides.source_classes is None and known is not None,
+    }
     return Facts(
         backbone=backbone,
         kwargs=kwargs,
@@ -91,7 +98,7 @@ def gather_facts(origin: Origin, state: StateDict, overrides: Overrides, in_chan
         known=known,
         preprocessing=overrides.preprocessing or _preprocessing(origin),
         in_channels=channels,
-        notes=(_ASSUMED,) if unsure else (),
+        notes=tuple(note for note, applies in unsure.items() if applies),
     )
 
 

@@ -10,9 +10,9 @@ import math
 import pickle
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, ClassVar, Literal
 
 from suprem.errors import CheckpointError, SupremError, UnsafeFileError
 
@@ -23,6 +23,8 @@ Format = Literal["zip", "legacy", "safetensors"]
 MAX_PICKLE_BYTES = 4 * 2**20  # the published files, optimizer state included, have less than a tenth of it
 MAX_ENTRIES = 100_000
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_MAX_DIMENSIONS = 64  # of a torch tensor
+_MAX_INTEGER = 2**63 - 1  # so that no product or text of them grows without bound
 _COUNT_BYTES = 8  # the element count in front of each storage of a legacy file
 _STORAGE_BYTES = {
     **dict.fromkeys(("ByteStorage", "CharStorage", "BoolStorage", "UntypedStorage"), 1),
@@ -94,17 +96,39 @@ class _Global:
     def __call__(self, *arguments: Any) -> Any:
         if self.name in ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor"):
             storage, offset, size = arguments[0], arguments[1], arguments[2]
-            if not isinstance(storage, _Storage) or offset < 0 or min(size, default=1) < 0:
-                raise ValueError("a tensor without storage")
+            if not isinstance(storage, _Storage) or not isinstance(size, tuple) or len(size) > _MAX_DIMENSIONS:
+                raise ValueError("a tensor without storage or shape")
+            if not all(_is_count(number) for number in (offset, *size)):
+                raise ValueError("a tensor with an impossible shape")
             if offset + math.prod(size) > storage.elements:
-                raise ValueError(f"a tensor of shape {tuple(size)} in a storage of {storage.elements} elements")
+                raise ValueError(f"a tensor of shape {size} in a storage of {storage.elements} elements")
         if self.name == "collections.OrderedDict":
-            return _Attributed(*arguments)
+            return _Dictionary.of(*arguments)
         return Placeholder()
 
 
-class _Attributed(dict[Any, Any]):
-    """OrderedDict, on which ``state_dict()`` hangs a ``_metadata`` attribute."""
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value <= _MAX_INTEGER
+
+
+class _Dictionary(dict[Any, Any]):
+    """Any dictionary of the file; also OrderedDict, on which ``state_dict()`` hangs a ``_metadata`` attribute.
+
+    A key must be flat: tuples nested a hundred deep take a few bytes to write and for ever to hash.
+    """
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[Any, Any]] = ()) -> "_Dictionary":
+        """The dictionary of ``pairs``, each key checked."""
+        result = cls()
+        for key, value in pairs:
+            result[key] = value
+        return result
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(key, tuple) and any(isinstance(part, tuple) for part in key):
+            raise ValueError("a dictionary with nested keys")
+        super().__setitem__(key, value)
 
     def __setstate__(self, state: object) -> None:
         del state
@@ -112,6 +136,13 @@ class _Attributed(dict[Any, Any]):
 
 class _Replay(pickle._Unpickler):
     """The pure Python unpickler: its memo is a dict, so a huge index costs nothing."""
+
+    # A byte array takes the memory it claims before it is read, and sets hash what they hold; no checkpoint has them.
+    dispatch: ClassVar[dict[int, Any]] = {
+        code: load
+        for code, load in pickle._Unpickler.dispatch.items()
+        if code not in (pickle.BYTEARRAY8[0], pickle.ADDITEMS[0], pickle.FROZENSET[0])
+    }
 
     def __init__(self, stream: "_Limited", claim: Callable[[str, int], None]) -> None:
         super().__init__(stream, encoding="utf-8")
@@ -127,10 +158,20 @@ class _Replay(pickle._Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         kind, storage_type, key, _, elements = pid[:5]
         width = _STORAGE_BYTES.get(storage_type.name.rsplit(".", 1)[-1]) if isinstance(storage_type, _Global) else None
-        if kind != "storage" or width is None or not isinstance(elements, int) or elements < 0:
-            raise ValueError(f"an unknown storage {kind!r}")
-        self._claim(str(key), elements * width)
+        if kind != "storage" or width is None or not isinstance(key, str) or not _is_count(elements):
+            raise ValueError("an unknown kind of storage")
+        self._claim(key, elements * width)
         return _Storage(elements)
+
+    def load_empty_dictionary(self) -> None:
+        self.append(_Dictionary())  # type: ignore[attr-defined]  # absent from the type stubs, as pop_mark
+
+    def load_dict(self) -> None:
+        items = self.pop_mark()  # type: ignore[attr-defined]
+        self.append(_Dictionary.of(zip(items[::2], items[1::2], strict=True)))  # type: ignore[attr-defined]
+
+    dispatch[pickle.EMPTY_DICT[0]] = load_empty_dictionary
+    dispatch[pickle.DICT[0]] = load_dict
 
 
 class _Limited(io.BufferedIOBase):
@@ -244,10 +285,13 @@ def _inspect_zip(path: Path, stream: IO[bytes]) -> None:
 def _inspect_legacy(path: Path, stream: IO[bytes]) -> None:
     size = path.stat().st_size
     claimed: dict[str, int] = {}
+    total = 0
 
     def claim(key: str, needed: int) -> None:
+        nonlocal total
+        total += max(0, needed - claimed.get(key, 0))
         claimed[key] = max(needed, claimed.get(key, 0))
-        if sum(claimed.values()) > size:
+        if total > size:
             raise ValueError(f"the storages claim more than the {size} bytes of the file")
 
     magic = _replay(path, stream, claim)
@@ -255,7 +299,7 @@ def _inspect_legacy(path: Path, stream: IO[bytes]) -> None:
         raise CheckpointError(f"{path} is a plain pickle, not a checkpoint that torch wrote; save it with torch.save.")
     for _ in range(4):  # protocol, system information, the object, storage keys
         _replay(path, stream, claim)
-    if stream.tell() + sum(_COUNT_BYTES + needed for needed in claimed.values()) > size:
+    if stream.tell() + total + _COUNT_BYTES * len(claimed) > size:
         raise CheckpointError(f"{path} is truncated: it has {size} bytes and needs more. Download it again.")
 
 

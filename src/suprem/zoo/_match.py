@@ -81,7 +81,7 @@ def match(network: SegmentationNetwork, tensors: Mapping[str, torch.Tensor], sou
     }
     if any(problems.values()):
         raise CheckpointError(_explain(problems, tensors, source, backbone))
-    broken = [n for n in found.values() if tensors[n].is_floating_point() and not bool(tensors[n].isfinite().all())]
+    broken = [name for name in found.values() if not _is_finite(tensors[name])]
     if broken:
         raise CheckpointError(f"{source} has NaN or infinite values in {_listed(broken)}; the training had diverged.")
     return Match(
@@ -100,6 +100,11 @@ def _fits(tensor: torch.Tensor, own: torch.Tensor, key: str, network: Segmentati
     return tensor.shape == own.shape
 
 
+def _is_finite(tensor: torch.Tensor) -> bool:
+    # The 8-bit float types have no test of their own.
+    return not tensor.is_floating_point() or bool((tensor.float() if tensor.itemsize == 1 else tensor).isfinite().all())
+
+
 def _said(tensor: torch.Tensor) -> str:
     return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
 
@@ -112,7 +117,9 @@ def _explain(problems: Mapping[str, list[str]], tensors: Mapping[str, torch.Tens
     if likely is None:
         advice = "It looks like no backbone of this version; check which network it was trained with."
     else:
-        advice = "The names are those of this backbone; check backbone_kwargs and that the file is complete."
+        advice = (
+            "The names are those of this backbone; check in_channels, backbone_kwargs and that the file is complete."
+        )
     return f"{source} does not fit backbone {backbone!r}: {', '.join(parts)}. {advice}"
 
 

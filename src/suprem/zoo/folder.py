@@ -1,6 +1,7 @@
 """The published form of a network: a folder with weights, configuration, golden outputs and a card; no code."""
 
 import json
+import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +104,8 @@ def read_folder(folder: str | Path) -> PublishedFolder:
         ConfigurationError: ``config.json`` has unknown keys, wrong types or unknown names.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        hint = f"; load a single file as 'local-file:{folder}'" if folder.is_file() else ""
+    if not os.path.isdir(folder):
+        hint = f"; load a single file as 'local-file:{folder}'" if os.path.isfile(folder) else ""
         raise CheckpointError(f"{folder} is not a folder{hint}.")
     missing = [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]
     if missing:
@@ -114,6 +115,8 @@ def read_folder(folder: str | Path) -> PublishedFolder:
         raise CheckpointError(f"{path} has {path.stat().st_size} bytes; a configuration is smaller. Export it again.")
     try:
         text = path.read_text("utf-8")
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}; check its permissions.") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path} is not text: {error}. Export the model again.") from error
     config = ModelConfig.from_json(text, str(path))

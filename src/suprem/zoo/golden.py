@@ -104,10 +104,12 @@ def read_golden(path: Path) -> Golden:
     except (SafetensorError, KeyError, ValueError, TypeError, OSError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged or holds no golden outputs ({error}); export it again.") from error
     good = len(shape) == 5 and shape[0] == 1 and min(shape) > 0 and math.prod(shape) <= 2**22 and seed >= 0
-    if not good or arrays["index"].shape != arrays["logits"].shape or not isinstance(facts, dict):
+    index, logits, statistics = arrays["index"], arrays["logits"], arrays["statistics"]
+    good &= index.ndim == 1 and index.size > 0 and index.shape == logits.shape
+    good &= bool(np.isfinite(logits).all() and np.isfinite(statistics).all())
+    if not good or not isinstance(facts, dict):
         raise CheckpointError(f"{path} has no sensible golden outputs (input {shape}); export it again.")
-    index = arrays["index"].astype(np.int64)
-    return Golden(seed, shape, index, arrays["logits"], arrays["statistics"], facts)
+    return Golden(seed, shape, index.astype(np.int64), logits, statistics, facts)
 
 
 def replay(network: SegmentationNetwork, golden: Golden) -> float:
@@ -118,5 +120,6 @@ def replay(network: SegmentationNetwork, golden: Golden) -> float:
     if golden.statistics.shape != (network.num_classes, 4) or not 0 <= golden.index.min() <= golden.index.max() < size:
         return math.inf
     _, logits, statistics = _computed(network, golden.seed, golden.shape, golden.index)
-    difference = max(float(np.abs(logits - golden.logits).max()), float(np.abs(statistics - golden.statistics).max()))
+    differences = np.concatenate((logits - golden.logits, (statistics - golden.statistics).reshape(-1)))
+    difference = float(np.abs(differences).max())  # not Python's max, which may pass over NaN
     return math.inf if math.isnan(difference) else difference

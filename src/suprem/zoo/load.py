@@ -11,7 +11,7 @@ import torch
 from suprem.backbones import create_model
 from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import ConfigurationError
-from suprem.zoo._classes import Activation, Channels, shared_rows, wanted_channels
+from suprem.zoo._classes import Activation, Channels, shared_rows, subset_note, wanted_channels
 from suprem.zoo._facts import Facts, Head, Overrides, gather_facts
 from suprem.zoo._fill import check_counts, fill
 from suprem.zoo._match import blueprint, match
@@ -104,11 +104,11 @@ def _load(origin: Origin, overrides: Overrides, wishes: _Wishes) -> Segmentation
     )
     rows = shared_rows(target, facts.known if facts.head == head else None)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(wishes.seed)
+        torch.default_generator.manual_seed(wishes.seed)  # torch.manual_seed would seed every GPU as well
         network = create_model(
             facts.backbone, num_classes=target.count, in_channels=facts.in_channels, head=head, **facts.kwargs
         )
-        report = fill(network, state, pairs, rows, target, origin, facts.notes)
+        report = fill(network, state, pairs, rows, target, origin, facts.notes + subset_note(target, facts.known))
     check_counts(origin, state, report, network.head_keys)
     network.config = ModelConfig(
         name=_name(origin),
@@ -130,7 +130,7 @@ def _load(origin: Origin, overrides: Overrides, wishes: _Wishes) -> Segmentation
 def _refuse_unused(source: str, overrides: Overrides) -> None:
     named = {"backbone": overrides.backbone, "backbone_kwargs": overrides.kwargs}
     given = [name for name, value in named.items() if value is not None]
-    if given and not source.startswith("local-file:"):
+    if given and not str(source).startswith("local-file:"):
         raise ConfigurationError(
             f"{', '.join(given)} cannot be chosen for {source!r}, which says so itself; leave it out, or load the file "
             "as 'local-file:PATH'."

@@ -1,5 +1,6 @@
 """From what a user asks for to a file on this machine and everything known about it."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from suprem.zoo.config import ModelConfig
 __all__ = ["Origin", "is_available_offline", "pull", "resolve"]
 
 _FILE_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".ckpt")
-_HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+# The client keeps a revision as a path below the cache; git allows neither a leading slash nor two dots.
+_HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>\w(?:(?!\.\.)[\w./-])*))?")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ def resolve(source: str, *, cache_dir: str | Path | None = None, progress: bool 
         CheckpointError: missing files, or an architecture that is not built.
         HubError: the download failed.
     """
+    source = str(source)  # a Path is told how to write it
     scheme, separator, rest = source.partition(":")
     if separator and scheme == "local-file":
         return _local_file(source, Path(rest).expanduser())
@@ -68,12 +71,12 @@ def resolve(source: str, *, cache_dir: str | Path | None = None, progress: bool 
 def _is_bare(source: str) -> bool:
     if source in list_checkpoints():  # a folder of that name in the working directory must not get in the way
         return False
-    return any(c in source for c in "/\\:@~") or source.lower().endswith(_FILE_SUFFIXES) or Path(source).exists()
+    return any(c in source for c in "/\\:@~") or source.lower().endswith(_FILE_SUFFIXES) or os.path.exists(source)
 
 
 def _bare_message(source: str) -> str:
     path = Path(source).expanduser()
-    kind = "local-dir" if path.is_dir() else "local-file"
+    kind = "local-dir" if os.path.isdir(path) else "local-file"
     return (
         f"{source!r} is no checkpoint name, and whether a path or a Hub repository is meant must be said: write "
         f"'{kind}:{source}' for the path, or 'hf-hub:owner/repo@revision' for a repository. "
@@ -82,18 +85,25 @@ def _bare_message(source: str) -> str:
 
 
 def _local_file(source: str, path: Path) -> Origin:
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, no error for a name that is too long
         raise CheckpointError(f"{path} is a folder; load it as 'local-dir:{path}', or name the file in it.")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(f"{path} does not exist; check the path behind 'local-file:'.")
-    return Origin(source, path, sha256_file(path))
+    return Origin(source, path, _digest(path))
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}; check its permissions.") from error
 
 
 def _folder(source: str, path: Path, known: Card | None = None) -> Origin:
     from suprem.zoo.folder import read_folder
 
     content = read_folder(path)
-    return Origin(source, content.weights, sha256_file(content.weights), known, content.config)
+    return Origin(source, content.weights, _digest(content.weights), known, content.config)
 
 
 def _hub_folder(source: str, rest: str, cache_dir: str | Path | None, progress: bool) -> Origin:

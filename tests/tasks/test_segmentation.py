@@ -1,0 +1,148 @@
+"""The segmentation task: hooks, steps, validation metric, schedule; a few real optimiser steps."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from pytorch_lightning import Trainer
+from torch.utils.data import DataLoader
+
+from suprem.errors import ConfigurationError, UnknownNameError
+from suprem.tasks.base import adamw
+from suprem.tasks.schedules import warmup_cosine
+from suprem.tasks.segmentation import SegmentationTask
+
+SMALL = {"init_filters": 8, "blocks_down": (1, 1), "blocks_up": (1,)}
+CLASSES = ("liver", "spleen")
+
+
+def _task(**arguments: Any) -> SegmentationTask:
+    torch.manual_seed(0)
+    return SegmentationTask("segresnet_tiny", CLASSES, backbone_kwargs=SMALL, **arguments)
+
+
+def _batch(samples: int = 2) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    image = torch.rand(samples, 1, 16, 16, 16, generator=generator)
+    return {"image": image, "target": torch.cat([image > 0.7, image < 0.2], dim=1)}
+
+
+def _fit(task: SegmentationTask, batches: list[dict[str, torch.Tensor]], steps: int) -> None:
+    data = DataLoader([{k: v[0] for k, v in b.items()} for b in batches] * steps, batch_size=1)
+    trainer = Trainer(
+        accelerator="cpu", max_steps=steps, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, limit_val_batches=0,
+    )  # fmt: skip
+    trainer.fit(task, data)
+
+
+def test_network_has_one_channel_per_class_and_background_when_exclusive() -> None:
+    assert _task().network.num_classes == 2
+    assert _task(exclusive=True).network.num_classes == 3
+
+
+def test_prior_sets_the_bias_of_the_head() -> None:
+    task = _task(prior=0.02)
+    bias = task.network.get_submodule(task.network.head_path).bias
+    assert isinstance(bias, torch.Tensor)
+    assert bias.sigmoid().tolist() == pytest.approx([0.02, 0.02])
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_a_few_steps_reduce_the_loss(exclusive: bool) -> None:
+    task = _task(exclusive=exclusive, warmup_steps=2, optimizer=lambda p: torch.optim.AdamW(p, lr=0.02))
+    batch = _batch(1)
+    if exclusive:
+        image = batch["image"][:, 0]
+        batch["target"] = (image > 0.7).long() + 2 * (image < 0.2).long()
+    before = float(task.loss(task.network(batch["image"]), batch["target"]))
+    _fit(task, [batch], 12)
+    after = float(task.loss(task.network(batch["image"]), batch["target"]))
+    assert after < 0.75 * before
+
+
+def test_unannotated_class_leaves_its_head_row_untouched() -> None:
+    task = _task(warmup_steps=0, optimizer=lambda p: torch.optim.SGD(p, lr=0.5))
+    head = task.network.get_submodule(task.network.head_path)
+    before = copy.deepcopy(head.weight.detach())
+    batch = {**_batch(1), "annotated": torch.tensor([[True, False]])}
+    _fit(task, [batch], 2)
+    assert torch.equal(head.weight[1], before[1])
+    assert not torch.equal(head.weight[0], before[0])
+
+
+def test_validation_reports_dice_over_cases_that_have_the_class() -> None:
+    task = _task()
+    logits = torch.full((1, 2, 4, 4, 4), -9.0)
+    target = torch.zeros(1, 2, 4, 4, 4, dtype=torch.bool)
+    target[0, 0, :2] = True
+    logits[0, 0, 1:3] = 9.0
+    assert task._dice(logits, target, None)[0].tolist() == pytest.approx([0.5, float("nan")], nan_ok=True)
+    masked = task._dice(logits, target, torch.tensor([[False, True]]))
+    assert masked.isnan().all()
+
+
+def test_validation_uses_the_inferer_and_logs_the_monitored_mean() -> None:
+    calls = []
+
+    def inferer(image: torch.Tensor, network: torch.nn.Module) -> torch.Tensor:
+        calls.append(tuple(image.shape))
+        return torch.cat([100 * (image - 0.7), 100 * (0.5 - image)], dim=1)
+
+    task = _task(inferer=inferer)
+    batch = _batch(1)
+    empty = {"image": torch.full_like(batch["image"], 0.6), "target": torch.zeros_like(batch["target"])}
+    data = DataLoader([{k: v[0] for k, v in b.items()} for b in (batch, empty)], batch_size=1)
+    trainer = Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False,
+    )  # fmt: skip
+    logged = trainer.validate(task, data, verbose=False)[0]
+    share = float(batch["target"][:, 1].float().mean())
+    predicted = float((batch["image"] < 0.5).float().mean())
+    second = 2 * share / (share + predicted)
+    assert calls == [(1, 1, 16, 16, 16)] * 2
+    assert task.dice_per_class == pytest.approx({"liver": 1.0, "spleen": second})
+    assert logged[SegmentationTask.monitor] == pytest.approx((1 + second) / 2)
+
+
+def test_exclusive_dice_follows_the_argmax() -> None:
+    task = _task(exclusive=True)
+    target = torch.tensor([[[[0, 1, 2, 1]]]])
+    guess = torch.tensor([[[[0, 1, 2, 2]]]])
+    logits = torch.nn.functional.one_hot(guess, 3).movedim(-1, 1).float()
+    assert task._dice(logits, target, None)[0].tolist() == pytest.approx([2 / 3, 2 / 3])
+
+
+def test_synonyms_are_accepted_and_unknown_names_refused() -> None:
+    task = SegmentationTask("segresnet_tiny", ["gallbladder"], backbone_kwargs=SMALL)
+    assert task.classes == ("gall_bladder",)
+    with pytest.raises(UnknownNameError, match="liver"):
+        SegmentationTask("segresnet_tiny", ["livr"], backbone_kwargs=SMALL)
+    with pytest.raises(UnknownNameError, match="segresnet_tiny"):
+        SegmentationTask("segresnet_tinny", ["liver"])
+    with pytest.raises(ConfigurationError, match="prior"):
+        _task(prior=1.0)
+
+
+def test_schedule_rises_linearly_and_falls_to_zero_as_a_cosine() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=2.0)
+    schedule = warmup_cosine(optimizer, warmup_steps=4, total_steps=12)
+    rates = []
+    for _ in range(13):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[:4] == pytest.approx([0.5, 1.0, 1.5, 2.0])
+    assert rates[4] == pytest.approx(2.0)
+    assert rates[8] == pytest.approx(1.0)
+    assert rates[12] == pytest.approx(0.0)
+    with pytest.raises(ConfigurationError, match="12 of 12"):
+        warmup_cosine(optimizer, warmup_steps=12, total_steps=12)
+
+
+def test_default_optimiser_has_the_values_of_the_paper() -> None:
+    group = adamw([torch.nn.Parameter(torch.zeros(1))]).param_groups[0]
+    assert (group["lr"], group["weight_decay"]) == (1e-4, 1e-5)
