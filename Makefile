@@ -57,9 +57,10 @@ demo: venv
 	$(call ensure,core,.)
 	$(BIN)/suprem demo $(DEMO_ARGS)
 
+# One process per core, one thread each: with more threads than cores, torch slows down several times.
 test: venv
 	$(call ensure,test,.[test])
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 lint: venv
 	$(call ensure,dev,.[dev])

@@ -357,7 +357,7 @@ def test_the_backbone_is_found_from_the_names(save: Save, segresnet: dict[str, t
 
 
 def test_another_width_points_at_the_options(save: Save, wrapper: dict[str, torch.Tensor]) -> None:
-    with pytest.raises(CheckpointError, match=r"of another shape.*check backbone_kwargs"):
+    with pytest.raises(CheckpointError, match=r"of another shape.*check in_channels, backbone_kwargs"):
         load_pretrained(save(published(wrapper)), backbone="unet")
 
 
