@@ -43,7 +43,7 @@ def test_same_seed_same_case_and_other_seed_other_case() -> None:
 def test_every_structure_is_there_with_a_plausible_volume(seed: int) -> None:
     case = case_of(seed)
     assert case.structures == ALL_32
-    limits = {  # ml, generous around adult values, full and empty; lungs, femora and oesophagus are cut by the field of view
+    limits = {  # ml, generous around adult values; lungs, femora and oesophagus are cut by the field of view
         "liver": (800, 3300), "spleen": (60, 600), "kidney_left": (60, 350), "kidney_right": (60, 350),
         "stomach": (150, 1200), "gall_bladder": (5, 100), "pancreas": (30, 140), "aorta": (40, 250),
         "bladder": (40, 600), "adrenal_gland_left": (1, 9), "adrenal_gland_right": (1, 9), "prostate": (10, 80),

@@ -56,6 +56,10 @@ def test_a_folder_comes_back_bit_for_bit(original: "tuple[SegmentationNetwork, P
     assert again.load_report.notes == ()
 
 
+def test_others_may_read_the_files(original: "tuple[SegmentationNetwork, Path]") -> None:
+    assert all((original[1] / name).stat().st_mode & 0o044 == 0o044 for name in FILES)
+
+
 def test_writing_twice_gives_the_same_bytes(original: "tuple[SegmentationNetwork, Path]", tmp_path: Path) -> None:
     network, folder = original
     save_folder(network, tmp_path / "again", notes="Random weights, for tests.")

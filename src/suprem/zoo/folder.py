@@ -93,6 +93,8 @@ def save_folder(
         }
         write_golden(network, target / GOLDEN, seed=golden_seed, facts=facts)
         (target / README).write_text(_readme(network, config, facts, notes), "utf-8")
+        for name in (WEIGHTS, GOLDEN):
+            (target / name).chmod(0o644)  # safetensors makes files that only their owner can read
     return Path(folder)
 
 
