@@ -59,8 +59,8 @@ def load_network(model: str = "auto", *, device: str | torch.device = "auto") ->
         return load_pretrained(name)
     except OfflineError as error:
         raise OfflineError(
-            f"{error} {name!r} is the default model here. Without a network you can name a model that is cached, or "
-            f"the bundled {BUNDLED_MODEL!r}, which was trained on synthetic phantoms and is for trying out only."
+            f"{error} ({name} is the default on this device; {BUNDLED_MODEL} was trained on synthetic phantoms and is "
+            "for trying out only.)"
         ) from error
 
 
