@@ -79,6 +79,12 @@ def test_lesions_lie_inside_their_parents(lesion: str) -> None:
         assert not (case.mask(lesion) & ~inside).any()
 
 
+# The first place drawn for the colon tumour (22, 67) or the liver tumour (59) of these seeds is hidden by other organs.
+@pytest.mark.parametrize(("seed", "lesion"), [(22, "colon_tumor"), (67, "colon_tumor"), (59, "liver_tumor")])
+def test_hidden_lesions_move_to_where_they_show(seed: int, lesion: str) -> None:
+    assert volume_ml(case_of(seed), lesion) > 0.4
+
+
 def test_the_two_liver_tumours_differ_as_documented() -> None:
     for seed in (11, 12, 13):
         case = case_of(seed)

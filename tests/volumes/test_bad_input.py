@@ -236,7 +236,7 @@ def test_data_in_another_file(tmp_path: Path) -> None:
     ("name", "content", "words"),
     [
         ("a.nii.gz", b"", "is empty"),
-        ("a.nii.gz", gzip.compress(b"hello" * 200), "is not a NIfTI file"),
+        ("a.nii.gz", gzip.compress(b"hello" * 200, mtime=0), "is not a NIfTI file"),
         ("a.nii", b"\x89PNG" + bytes(400), "is not a NIfTI file"),
         ("a.nrrd", b"\x89PNG" + bytes(400), "is not an NRRD file"),
         ("a.mha", b"\x89PNG" + bytes(400), "ElementDataFile"),

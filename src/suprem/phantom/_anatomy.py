@@ -1,5 +1,6 @@
 """What every anatomical module builds on: parts in painting order, and random variation of positions and sizes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ class Part:
         over: tissues that may be painted over; everything else keeps its place.
         roughness_mm: amplitude of the smooth random displacement of the surface.
         field: which of the case's surface fields displaces it.
+        alternatives: centres, (3,) mm, for its only solid, an ellipsoid, should other organs hide it where it is.
     """
 
     tissue: str
@@ -32,6 +34,7 @@ class Part:
     over: frozenset[str]
     roughness_mm: float = 0.0
     field: int = 0
+    alternatives: tuple[Array, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,17 @@ class Builder:
     parts: list[Part] = field(default_factory=list)
     landmarks: dict[str, Array] = field(default_factory=dict)
 
-    def add(self, tissue: str, *solids: Solid, over: frozenset[str], roughness_mm: float = 0.0) -> None:
+    def add(
+        self,
+        tissue: str,
+        *solids: Solid,
+        over: frozenset[str],
+        roughness_mm: float = 0.0,
+        alternatives: Iterable[Array] = (),
+    ) -> None:
         """Appends a part; its surface field is drawn when the surface is rough."""
         which = int(self.rng.integers(3)) if roughness_mm else 0
-        self.parts.append(Part(tissue, solids, over, roughness_mm, which))
+        self.parts.append(Part(tissue, solids, over, roughness_mm, which, tuple(alternatives)))
 
     def shift(self, sd_mm: float) -> Array:
         """A random displacement (3,), mm, cut off at two standard deviations; organs move most along the body."""

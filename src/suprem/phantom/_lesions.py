@@ -1,5 +1,6 @@
 """Lesions, each inside the organ it belongs to."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy.typing as npt
 
 from suprem.labels import structure
 from suprem.phantom._anatomy import Builder
-from suprem.phantom._shapes import Ellipsoid, tube
+from suprem.phantom._shapes import Ellipsoid, Solid, tube
 from suprem.phantom._tissues import TISSUES, tissues_of
 
 __all__ = ["LESIONS", "add_lesions"]
@@ -42,8 +43,10 @@ def _parents(lesion: str, tissue: str) -> frozenset[str]:
     return frozenset(tissues_of(*(set(structure(lesion).parents) & own)))
 
 
-def _add(make: Builder, lesion: str, tissue: str, *solids: Any, roughness_mm: float) -> None:
-    make.add(tissue, *solids, over=_parents(lesion, tissue), roughness_mm=roughness_mm)
+def _add(
+    make: Builder, lesion: str, tissue: str, solid: Solid, *, roughness_mm: float, elsewhere: Iterable[Array] = ()
+) -> None:
+    make.add(tissue, solid, over=_parents(lesion, tissue), roughness_mm=roughness_mm, alternatives=elsewhere)
 
 
 def _liver(make: Builder) -> None:
@@ -55,8 +58,10 @@ def _liver(make: Builder) -> None:
         candidates = around + radii * rng.uniform(-0.45, 0.45, (8, 3))
         gaps = np.linalg.norm(candidates[:, None] - branches[None, :, :3], axis=2).min(axis=1)
         radius = float(rng.uniform(9, 20) if number == 0 else rng.uniform(7, 12))
-        lesion = make.ellipsoid(candidates[np.argmax(gaps)], np.full(3, radius), sd_mm=0, tilt_deg=90, spread=0.1)
-        _add(make, "liver_tumor", "liver_tumor", lesion, roughness_mm=1.5)
+        candidates = candidates[np.argsort(-gaps, kind="stable")]
+        lesion = make.ellipsoid(candidates[0], np.full(3, radius), sd_mm=0, tilt_deg=90, spread=0.1)
+        elsewhere = [*candidates[1:], around]
+        _add(make, "liver_tumor", "liver_tumor", lesion, roughness_mm=1.5, elsewhere=elsewhere)
     pair = 2 * int(rng.integers(3, len(branches) // 2))  # a branch of the portal tree
     start, end = branches[pair, :3], branches[pair + 1, :3]
     a, b = start + 0.1 * (end - start), start + 0.85 * (end - start)
@@ -101,6 +106,6 @@ def _others(make: Builder) -> None:
     mass = make.ellipsoid(pancreas[which, :3], np.full(3, rng.uniform(9, 13)), sd_mm=2, tilt_deg=90, spread=0.1)
     _add(make, "pancreas_tumor", "pancreas_tumor", mass, roughness_mm=1.5)
     colon = make.landmarks["colon"]
-    which = int(rng.choice((1, 2, 3, 10, 11)))  # ascending and descending colon: nothing lies over them
+    which = int(rng.choice((1, 2, 3, 10, 11)))  # ascending and descending colon: little lies over them
     growth = Ellipsoid(colon[which, :3], np.full(3, 1.0) * rng.uniform(15, 20), np.eye(3))
-    _add(make, "colon_tumor", "colon_tumor", growth, roughness_mm=2.5)
+    _add(make, "colon_tumor", "colon_tumor", growth, roughness_mm=2.5, elsewhere=colon[:-1, :3])

@@ -1,21 +1,23 @@
 """From shapes to voxels: pose, warp, surface roughness, and painting slab by slab."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from suprem.phantom._anatomy import Part
-from suprem.phantom._shapes import Solid, rotation_matrix
+from suprem.phantom._shapes import Ellipsoid, Solid, rotation_matrix
 from suprem.phantom._tissues import TISSUES, tissue_index
 
-__all__ = ["Pose", "WaveField", "paint"]
+__all__ = ["Pose", "WaveField", "paint", "settle"]
 
 Array = npt.NDArray[Any]
 
 _SLAB_VOXELS = 4_000_000
+_PROBE_MM = np.arange(-18.0, 18.1, 3.0)
+_LEAST_MM3 = 600.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +94,15 @@ class Pose:
             result.append(values)
         return result[0], result[1], result[2]
 
+    def patient_point(self, point: Array) -> Array:
+        """Patient coordinates (3,) of an anatomical point (3,), mm."""
+        inverse = np.linalg.inv(self.matrix)
+        found = inverse @ point + self.shift
+        for _ in range(20):  # the warp is a contraction almost everywhere; half a millimetre would do
+            reached = np.array([float(v[0, 0, 0]) for v in self.anatomical(*(found[i : i + 1] for i in range(3)))])
+            found = found + inverse @ (point - reached)
+        return np.asarray(found)
+
     def patient_box(self, low: Array, high: Array, margin_mm: float) -> tuple[Array, Array]:
         """A box of patient coordinates that holds an anatomical box widened by a margin and the warp."""
         inverse = np.linalg.inv(self.matrix)
@@ -126,6 +137,34 @@ def paint(parts: Sequence[Part], pose: Pose, axes: tuple[Array, Array, Array]) -
             for solid, box in zip(part.solids, part_boxes, strict=True):
                 slab.paint(part, solid, box, free)
     return tissues
+
+
+def settle(parts: Sequence[Part], pose: Pose) -> list[Part]:
+    """Moves every lesion that other organs hide to the first of its alternative places where it shows.
+
+    What shows is probed on a small grid of its own, so the result does not depend on the scan's spacing.
+    """
+    settled = list(parts)
+    for index, part in enumerate(parts):
+        places = iter(part.alternatives)
+        while part.alternatives and not _shows(settled, index, pose):
+            centre = next(places, None)
+            if centre is None:
+                settled[index] = part
+                break
+            settled[index] = replace(
+                part, solids=tuple(replace(cast(Ellipsoid, s), centre=centre) for s in part.solids)
+            )
+    return settled
+
+
+def _shows(parts: Sequence[Part], index: int, pose: Pose) -> bool:
+    """Whether a part is left with a share of its surroundings after all parts have been painted."""
+    low, high = parts[index].solids[0].bounds()
+    middle = pose.patient_point((low + high) / 2)
+    x, y, z = (c + _PROBE_MM for c in middle)
+    painted = paint(parts, pose, (x, y, z)) == tissue_index(parts[index].tissue)
+    return bool(np.count_nonzero(painted) * np.diff(_PROBE_MM)[0] ** 3 >= _LEAST_MM3)
 
 
 def _box(pose: Pose, solid: Solid, part: Part) -> tuple[Array, Array]:

@@ -12,7 +12,7 @@ from suprem.labels import label_space
 from suprem.phantom._anatomy import Builder, Part, Patient
 from suprem.phantom._lesions import LESIONS, add_lesions
 from suprem.phantom._organs import add_bowel, add_organs, add_pelvic_organs, add_soft_surroundings, add_vessels
-from suprem.phantom._raster import Pose, paint
+from suprem.phantom._raster import Pose, paint, settle
 from suprem.phantom._scanner import Protocol, scan
 from suprem.phantom._shapes import Ellipsoid
 from suprem.phantom._tissues import TISSUES
@@ -105,7 +105,7 @@ def generate(
     protocol = Protocol.draw(scan_rng)
     low, high = _field_of_view(pose_rng, pose)
     axes = tuple(_centres(a, b, s) for a, b, s in zip(low, high, spacing_mm, strict=True))
-    tissues = paint(parts, pose, (axes[0], axes[1], axes[2]))
+    tissues = paint(settle(parts, pose), pose, (axes[0], axes[1], axes[2]))
     image = scan(tissues, spacing_mm, protocol, noise_rng)
     table = phantom_table()
     lookup = np.array([table.index(t.structures) for t in TISSUES], dtype=np.uint8)
