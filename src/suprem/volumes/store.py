@@ -1,0 +1,344 @@
+"""The store: prepared scans in compressed chunks, so that reading a patch touches only the chunks it lies in.
+
+::
+
+    store/
+      store.json                     format, spacing, HU range
+      index.jsonl                    one line per case, sorted; all that is needed to choose cases
+      cases/<dataset>/<case>/
+        ct.b2nd                      int16 HU (X, Y, Z) in RAS
+        labels.b2nd                  palette index per voxel; absent where nothing is annotated
+        foreground.npy               some voxels of every annotated structure, to place patches on
+        case.json                    the line of the index, and the palette's table
+
+Every file is a function of its content alone: the same scan gives the same bytes. A case folder appears only when it is
+complete, so an interrupted run leaves nothing that could be mistaken for a case.
+"""
+
+import json
+import shutil
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from suprem._files import atomic_folder, atomic_path, sha256_file
+from suprem.errors import ConfigurationError, LabelSpaceError, UnknownNameError, VolumeError, did_you_mean
+from suprem.volumes import _chunks as chunks
+from suprem.volumes import _store_content as content
+from suprem.volumes._case_record import CaseRecord, Details, FileRecord, StoreSettings, read_json, write_json
+from suprem.volumes.geometry import Volume
+
+__all__ = ["CaseRecord", "FileRecord", "Store", "StoreSettings", "StoredCase", "create_store", "write_case"]
+__all__ += ["finished_cases", "write_index"]
+
+Box = tuple[slice, slice, slice]
+
+_SETTINGS, _INDEX, _CASES = "store.json", "index.jsonl", "cases"
+_CT, _LABELS, _FOREGROUND, _DETAILS = "ct.b2nd", "labels.b2nd", "foreground.npy", "case.json"
+
+
+def create_store(root: str | Path, settings: StoreSettings) -> None:
+    """Makes an empty store, or makes sure that the one in place has the same settings.
+
+    Raises:
+        ConfigurationError: the store exists with other settings.
+        OutputError: the place cannot be written.
+    """
+    path = Path(root) / _SETTINGS
+    if path.exists():
+        found = _settings(Path(root))
+        if found != settings:
+            raise ConfigurationError(
+                f"{root} was made with {found}, not with {settings}; use the same settings, or another folder."
+            )
+        return
+    with atomic_path(path) as temporary:
+        write_json(settings.to_json(), temporary)
+
+
+def write_case(  # noqa: D417 (the others are described once, at CaseRecord)
+    root: str | Path,
+    *,
+    dataset: str,
+    case: str,
+    scan: str,
+    subject: str,
+    split: str | None,
+    ct: Volume,
+    original_shape: tuple[int, int, int],
+    original_affine: npt.NDArray[np.float64],
+    labels: Volume | None = None,
+    table: tuple[frozenset[str], ...] = (frozenset(),),
+    ignore: int | None = None,
+    annotated: frozenset[str] = frozenset(),
+    flags: tuple[str, ...] = (),
+    scan_hash: str = "",
+) -> CaseRecord:
+    """Adds one case; it appears in one step, when all of its files are on the disk. An existing one is replaced.
+
+    ``scan``, ``subject``, ``split``, ``original_*``, ``flags`` and ``scan_hash`` are those of :class:`CaseRecord`.
+
+    Args:
+        root: The store.
+        dataset: The dataset's name.
+        case: The case's name, unique in its dataset.
+        ct: int16 HU (X, Y, Z) in RAS at the store's spacing.
+        labels: uint8 or uint16 palette indices on the grid of the CT; ``None`` without annotation.
+        table: Palette index -> structures.
+        ignore: Palette index of voxels that are unknown in every structure.
+        annotated: Structures that were annotated; all others are unknown.
+
+    Raises:
+        ConfigurationError: a name cannot be a folder's.
+        LabelSpaceError: a label without an entry in the table.
+        VolumeError: CT and labels do not lie on the same grid, or the CT is not int16.
+        OutputError: the disk is full, or the place cannot be written.
+    """
+    key = f"{_folder_name(dataset)}/{_folder_name(case)}"
+    names = content.ordered(annotated)
+    content.check_grids(ct, labels, key)
+    voxels, ignored = content.counts(None if labels is None else labels.array, table, ignore, names, key)
+    record = CaseRecord(
+        dataset=dataset,
+        case=case,
+        scan=scan,
+        subject=subject,
+        split=split,
+        shape=ct.shape,
+        affine=_rows(ct.affine),
+        original_shape=original_shape,
+        original_affine=_rows(original_affine),
+        labelled=labels is not None,
+        annotated=names,
+        voxels=voxels,
+        ignored_voxels=ignored,
+        flags=flags,
+        scan_hash=scan_hash,
+    )
+    return _write_files(Path(root) / _CASES / key, Details(record, table, ignore), ct, labels)
+
+
+def _write_files(target: Path, details: Details, ct: Volume, labels: Volume | None) -> CaseRecord:
+    """Writes the folder of a case and returns its record with the sizes and hashes of the files."""
+    indices = None if labels is None else labels.array
+    names, key = details.record.annotated, details.record.key
+    with atomic_folder(target, overwrite=True) as folder:
+        chunks.write(ct.array, folder / _CT)
+        if indices is not None:
+            chunks.write(indices, folder / _LABELS)
+        points = content.foreground(ct.array, indices, details.table, names, key)
+        np.save(folder / _FOREGROUND, points, allow_pickle=False)
+        files = {p.name: FileRecord(p.stat().st_size, sha256_file(p)) for p in sorted(folder.iterdir())}
+        record = replace(details.record, files=files)
+        write_json(replace(details, record=record).to_json(), folder / _DETAILS)
+    return record
+
+
+def finished_cases(root: str | Path) -> list[str]:
+    """Keys of the cases that are complete, sorted. Lists the folders, so it is for preparing, not for training."""
+    found = (Path(root) / _CASES).glob(f"*/*/{_DETAILS}")
+    return sorted(f"{p.parents[1].name}/{p.parent.name}" for p in found if not p.parent.name.startswith("."))
+
+
+def write_index(root: str | Path) -> tuple[CaseRecord, ...]:
+    """Writes the index of all finished cases in one step, and removes what interrupted runs have left.
+
+    Raises:
+        ConfigurationError: a ``case.json`` is damaged.
+        OutputError: the index cannot be written.
+    """
+    top = Path(root)
+    for leftover in (top / _CASES).glob("*/.*.partial-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    paths = [top / _CASES / key / _DETAILS for key in finished_cases(top)]
+    records = tuple(Details.from_json(read_json(path), path).record for path in paths)
+    with atomic_path(top / _INDEX) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for record in records:
+            file.write(json.dumps(record.to_json(), ensure_ascii=False, separators=(",", ":")) + "\n")
+    return records
+
+
+class Store:
+    """Prepared cases, open for reading.
+
+    Opening reads the settings and the index only; arrays are opened by the process that reads from them.
+
+    Attributes:
+        root: the folder.
+        settings: spacing and HU range of all cases.
+        records: what the index knows of each case, sorted by key.
+    """
+
+    def __init__(self, root: Path, settings: StoreSettings, records: tuple[CaseRecord, ...]) -> None:
+        self.root, self.settings, self.records = root, settings, records
+        self._position = {record.key: number for number, record in enumerate(records)}
+
+    @classmethod
+    def open(cls, root: str | Path) -> "Store":
+        """Opens a store.
+
+        Raises:
+            ConfigurationError: the folder is no store, has no index yet, or its files are damaged.
+        """
+        top = Path(root)
+        settings = _settings(top)
+        path = top / _INDEX
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            records = tuple(CaseRecord.from_json(json.loads(line), path) for line in lines)
+        except FileNotFoundError as error:
+            raise ConfigurationError(f"{top} has no index; let `suprem data prepare` finish first.") from error
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{path} cannot be read: {error}. Run `suprem data prepare` again.") from error
+        for record in records:  # an index from elsewhere must not lead out of the store
+            _folder_name(record.dataset), _folder_name(record.case)
+        return cls(top, settings, records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def record(self, key: str) -> CaseRecord:
+        """The index entry of ``dataset/case``.
+
+        Raises:
+            UnknownNameError: the store has no such case.
+        """
+        if key not in self._position:
+            raise UnknownNameError(did_you_mean("case", key, self._position))
+        return self.records[self._position[key]]
+
+    def case(self, key: str) -> "StoredCase":
+        """One case, its arrays not opened yet."""
+        return StoredCase(self.root / _CASES / key, self.record(key))
+
+    def verify(self, key: str) -> list[str]:
+        """What is wrong with the files of a case: one sentence each, none when size and hash agree with the index."""
+        problems = []
+        for name, known in self.record(key).files.items():
+            path = self.root / _CASES / key / name
+            if not path.is_file():
+                problems.append(f"{path} is missing.")
+            elif path.stat().st_size != known.size:
+                problems.append(f"{path} has {path.stat().st_size} bytes instead of {known.size}.")
+            elif sha256_file(path) != known.sha256:
+                problems.append(f"{path} has other content than when it was written.")
+        return problems
+
+
+class StoredCase:
+    """One case of a store; arrays are opened on first use.
+
+    Attributes:
+        record: its entry in the index.
+    """
+
+    def __init__(self, folder: Path, record: CaseRecord) -> None:
+        self._folder, self.record = folder, record
+
+    def __getstate__(self) -> dict[str, Any]:
+        # An open array must not travel to another process.
+        return {"_folder": self._folder, "record": self.record}
+
+    @cached_property
+    def _details(self) -> Details:
+        path = self._folder / _DETAILS
+        details = Details.from_json(read_json(path), path)
+        if details.record != self.record:
+            raise ConfigurationError(f"{path} disagrees with the index; run `suprem data prepare` again.")
+        return details
+
+    @property
+    def table(self) -> tuple[frozenset[str], ...]:
+        """Palette index -> structures that a voxel of that index belongs to."""
+        return self._details.table
+
+    @property
+    def ignore(self) -> int | None:
+        """Palette index of voxels that are unknown in every structure."""
+        return self._details.ignore
+
+    def ct(self, box: Box | None = None) -> npt.NDArray[np.int16]:
+        """HU, int16 (X, Y, Z) in RAS, of a box or of the whole scan.
+
+        Raises:
+            VolumeError: the file is missing, damaged, or not what the index says.
+        """
+        return self._read(self._ct, _CT, box)
+
+    def labels(self, box: Box | None = None) -> npt.NDArray[Any]:
+        """Palette indices, uint8 or uint16 (X, Y, Z), of a box or of the whole scan.
+
+        Raises:
+            LabelSpaceError: nothing is annotated in this case.
+            VolumeError: the file is missing, damaged, or not what the index says.
+        """
+        return self._read(self._labels, _LABELS, box)
+
+    def foreground(self, structure: str | None = None) -> npt.NDArray[np.intp]:
+        """Some voxels of an annotated structure, of the body for ``None``: indices (K, 3), empty where it is absent.
+
+        Raises:
+            LabelSpaceError: the structure is not annotated in this case.
+        """
+        if structure is None:
+            rank = content.BODY
+        elif structure in self.record.annotated:
+            rank = self.record.annotated.index(structure)
+        else:
+            raise LabelSpaceError(f"{structure!r} is not annotated in {self.record.key}.")
+        return self._points[self._points[:, 0] == rank, 1:].astype(np.intp)
+
+    def _checked(self, name: str) -> Path:
+        # A memory-mapped file that is shorter than its header says would end the process, not raise an error.
+        path, known = self._folder / name, self.record.files.get(name)
+        if known is None or not path.is_file() or path.stat().st_size != known.size:
+            raise VolumeError(f"{path} is missing or has another size than the index says; prepare the case again.")
+        return path
+
+    def _read(self, array: Any, name: str, box: Box | None) -> npt.NDArray[Any]:
+        try:
+            return np.asarray(array[box if box else slice(None)])
+        except (RuntimeError, ValueError) as error:
+            raise VolumeError(f"{self._folder / name} is damaged: {error}. Prepare the case again.") from error
+
+    @cached_property
+    def _points(self) -> npt.NDArray[np.uint16]:
+        path = self._checked(_FOREGROUND)
+        try:
+            points = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise VolumeError(f"{path} cannot be read: {error}. Prepare the case again.") from error
+        if points.dtype != np.uint16 or points.ndim != 2 or points.shape[1] != 4:
+            raise VolumeError(f"{path} holds {points.dtype} {points.shape}; prepare the case again.")
+        return np.asarray(points)
+
+    @cached_property
+    def _ct(self) -> Any:
+        return chunks.open_array(self._checked(_CT), self.record.shape, ("int16",))
+
+    @cached_property
+    def _labels(self) -> Any:
+        if not self.record.labelled:
+            raise LabelSpaceError(f"{self.record.key} has no labels; it was published without.")
+        return chunks.open_array(self._checked(_LABELS), self.record.shape, ("uint8", "uint16"))
+
+
+def _settings(root: Path) -> StoreSettings:
+    path = root / _SETTINGS
+    if not path.is_file():
+        raise ConfigurationError(f"{root} is no store: it has no {_SETTINGS}. Make one with `suprem data prepare`.")
+    return StoreSettings.from_json(read_json(path), path)
+
+
+def _folder_name(name: str) -> str:
+    if not name or name.startswith(".") or any(c in name for c in '/\\\0:*?"<>|\n'):
+        raise ConfigurationError(f"{name!r} cannot be the name of a folder; rename the case.")
+    return name
+
+
+def _rows(affine: npt.NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(v) for v in row) for row in affine)
