@@ -5,14 +5,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from suprem.cli._data_overlap import overlap
+from suprem.cli._data_prepare import prepare
+
 if TYPE_CHECKING:
     from rich.table import Table
 
     from suprem.datasets import DatasetSpec, Fact, LabelMap, LabelRule, Variant
 
-__all__ = ["data_app"]
+__all__ = ["data_app", "meaning"]
 
 data_app = typer.Typer(help="Datasets: what is known about them, and their labels.", no_args_is_help=True)
+data_app.command("prepare")(prepare)
+data_app.command("overlap")(overlap)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
@@ -133,11 +138,11 @@ def _label_table(label_map: "LabelMap") -> "Table":
         table.add_column(name)
     for value, rule in label_map.values.items():
         ignored = "; ignored in every structure" if value in label_map.ignore else ""
-        table.add_row(str(value), rule.name, _meaning(rule) + ignored, rule.note)
+        table.add_row(str(value), rule.name, meaning(rule) + ignored, rule.note)
     return table
 
 
-def _meaning(rule: "LabelRule") -> str:
+def meaning(rule: "LabelRule") -> str:
     """What is done with a value, in words."""
     names = ", ".join(rule.targets)
     words = {
