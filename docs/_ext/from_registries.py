@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from dataset_pages import dataset_pages
 from sphinx.util.nodes import make_refnode
 from typer.main import get_command
 
@@ -79,6 +80,7 @@ def write_all() -> None:
         "post-processing.md": post_processing_page(),
         "measurements.md": measurements_page(),
         **checkpoint_pages(),
+        **dataset_pages(table),
         **api_pages(),
     }
     OUT.mkdir(parents=True, exist_ok=True)
