@@ -124,17 +124,72 @@ def test_gradient_agrees_with_finite_differences() -> None:
     assert torch.autograd.gradcheck(lambda x: overlapping_dice_ce(x, target[..., :2, :2, :2], annotated), (small,))
 
 
+def _boxes() -> torch.Tensor:
+    """Voxels that count: a box per sample, of different size."""
+    known = torch.zeros(2, 1, *SHAPE, dtype=torch.bool)
+    known[0, :, :4, :3, :2] = True
+    known[1, :, 2:, 1:] = True
+    return known
+
+
+def test_unknown_voxels_have_exactly_zero_gradient_whatever_they_hold() -> None:
+    known = _boxes()
+    target = torch.randint(0, 3, (2, *SHAPE), generator=torch.Generator().manual_seed(3))
+    for exclusive in (False, True):
+        logits, masks = _batch()
+        logits[0, 1, -1] = math.inf
+        logits[1, 0, 0] = math.nan
+        logits.requires_grad_()
+        loss = DiceCELoss(exclusive=exclusive)(logits, target if exclusive else masks, None, known)
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert logits.grad is not None
+        everywhere = known.expand_as(logits)
+        assert (logits.grad[~everywhere] == 0).all()
+        assert (logits.grad[everywhere] != 0).all()
+
+
+def test_loss_of_the_known_voxels_is_the_loss_of_a_smaller_patch() -> None:
+    logits, masks = _batch()
+    target = torch.randint(0, 3, (2, *SHAPE), generator=torch.Generator().manual_seed(3))
+    known = torch.zeros(2, 1, *SHAPE, dtype=torch.bool)
+    known[:, :, :4, :3, :2] = True
+    box = (..., slice(4), slice(3), slice(2))
+    annotated = torch.tensor([[True, False, True], [True, True, True]])
+    ours = overlapping_dice_ce(logits, masks, annotated, known)
+    assert ours.item() == pytest.approx(overlapping_dice_ce(logits[box], masks[box], annotated).item(), rel=1e-12)
+    ours = exclusive_dice_ce(logits, target, known)
+    assert ours.item() == pytest.approx(exclusive_dice_ce(logits[box], target[box]).item(), rel=1e-12)
+    everything = torch.ones_like(known)
+    assert exclusive_dice_ce(logits, target, everything).item() == exclusive_dice_ce(logits, target).item()
+
+
+def test_a_sample_of_which_nothing_is_known_can_be_backpropagated() -> None:
+    logits, masks = _batch()
+    logits.requires_grad_()
+    nothing = torch.zeros(2, 1, *SHAPE, dtype=torch.bool)
+    for loss in (overlapping_dice_ce(logits, masks, None, nothing), exclusive_dice_ce(logits, masks[:, 0], nothing)):
+        (gradient,) = torch.autograd.grad(loss, logits)
+        assert loss.item() == pytest.approx(0.0, abs=1e-12)
+        assert (gradient == 0).all()
+
+
 def test_module_equals_functions_and_refuses_what_cannot_work() -> None:
     logits, target = _batch()
     weights = {"dice_weight": 0.5, "ce_weight": 2.0, "smooth": 0.1}
     index = target[:, 0].long()
     assert DiceCELoss(**weights)(logits, target) == overlapping_dice_ce(logits, target, **weights)
     assert DiceCELoss(exclusive=True, **weights)(logits, index) == exclusive_dice_ce(logits, index, **weights)
+    known = _boxes()
+    assert DiceCELoss()(logits, target, None, known) == overlapping_dice_ce(logits, target, None, known)
+    assert DiceCELoss(exclusive=True)(logits, index, None, known) == exclusive_dice_ce(logits, index, known)
     with pytest.raises(ConfigurationError, match="annotated in part"):
         DiceCELoss(exclusive=True)(logits, index, torch.ones(2, 3, dtype=torch.bool))
     with pytest.raises(ConfigurationError, match="must match"):
         overlapping_dice_ce(logits, target[:, :2])
     with pytest.raises(ConfigurationError, match="samples, classes"):
         overlapping_dice_ce(logits, target, torch.ones(3, dtype=torch.bool))
+    with pytest.raises(ConfigurationError, match="known is"):
+        overlapping_dice_ce(logits, target, None, torch.ones(2, *SHAPE, dtype=torch.bool))
     with pytest.raises(ConfigurationError, match="C >= 2"):
         exclusive_dice_ce(logits[:, :1], index)

@@ -17,6 +17,7 @@ __all__ = [
     "OfflineError",
     "OutputError",
     "SupremError",
+    "TrainingError",
     "UnknownNameError",
     "UnsafeFileError",
     "VolumeError",
@@ -66,6 +67,10 @@ class OfflineError(HubError):
 
 class IntegrityError(HubError):
     """A downloaded or stored file differs in size or hash from what was announced."""
+
+
+class TrainingError(SupremError, ArithmeticError):
+    """A training that cannot go on, such as one whose loss is no number."""
 
 
 class OutputError(SupremError, OSError):

@@ -42,6 +42,7 @@ def overlapping_dice_ce(
     logits: torch.Tensor,
     target: torch.Tensor,
     annotated: torch.Tensor | None = None,
+    known: torch.Tensor | None = None,
     *,
     dice_weight: float = 1.0,
     ce_weight: float = 1.0,
@@ -53,14 +54,15 @@ def overlapping_dice_ce(
         logits: float (N, C, X, Y, Z).
         target: bool, uint8 or float (N, C, X, Y, Z); what stands in channels that are not annotated does not matter.
         annotated: bool (N, C), the classes that were annotated in each sample; ``None`` means all.
+        known: bool (N, 1, X, Y, Z), voxels that count; ``None`` means all.
         dice_weight: Weight of the Dice part.
         ce_weight: Weight of the cross-entropy part.
         smooth: See :func:`soft_dice_loss`.
 
     Returns:
         Scalar: the mean over samples of the mean over that sample's annotated classes. A sample without any annotated
-        class contributes zero and still counts as a sample. Channels that are not annotated get a gradient of exactly
-        zero.
+        class contributes zero and still counts as a sample. Channels that are not annotated and voxels that are not
+        known get a gradient of exactly zero.
 
     Raises:
         ConfigurationError: shapes do not fit.
@@ -78,16 +80,27 @@ def overlapping_dice_ce(
         raise ConfigurationError(
             f"annotated is {tuple(annotated.shape)}; it must be (samples, classes) = {tuple(logits.shape[:2])}."
         )
+    _check_known(known, logits)
     chosen, wanted = logits.flatten(0, 1), target.flatten(0, 1)
+    counted = None if known is None else known.expand_as(logits).flatten(0, 1)
     share = torch.full((len(chosen),), 1.0 / max(len(chosen), 1), dtype=logits.dtype, device=logits.device)
     if annotated is not None:
         # Selecting first keeps infinities and NaN of a masked channel out of the graph: 0 * inf would be NaN.
         sample = annotated.nonzero(as_tuple=True)[0]
         chosen, wanted = chosen[annotated.flatten()], wanted[annotated.flatten()]
+        counted = None if counted is None else counted[annotated.flatten()]
         share = 1.0 / (annotated.sum(1).to(logits.dtype) * len(logits))[sample]
     wanted = wanted.to(logits.dtype)
-    dice = soft_dice_loss(chosen.sigmoid()[:, None], wanted[:, None], smooth=smooth)[:, 0]
-    ce = F.binary_cross_entropy_with_logits(chosen, wanted, reduction="none").mean((1, 2, 3))
+    if counted is not None:
+        # Taken out before anything is computed of them: an infinite logit must not become NaN on the way back.
+        wanted, chosen = torch.where(counted, wanted, 0), torch.where(counted, chosen, 0)
+    probabilities = chosen.sigmoid() if counted is None else torch.where(counted, chosen.sigmoid(), 0)
+    dice = soft_dice_loss(probabilities[:, None], wanted[:, None], smooth=smooth)[:, 0]
+    ce = F.binary_cross_entropy_with_logits(chosen, wanted, reduction="none")
+    if counted is None:
+        ce = ce.mean((1, 2, 3))
+    else:
+        ce = torch.where(counted, ce, 0).sum((1, 2, 3)) / counted.sum((1, 2, 3)).clamp(min=1)
     per_class = dice_weight * dice + ce_weight * ce
     # An empty selection still belongs to the graph, so the sum of nothing can be backpropagated.
     return (per_class * share).sum()
@@ -96,6 +109,7 @@ def overlapping_dice_ce(
 def exclusive_dice_ce(
     logits: torch.Tensor,
     target: torch.Tensor,
+    known: torch.Tensor | None = None,
     *,
     dice_weight: float = 1.0,
     ce_weight: float = 1.0,
@@ -103,9 +117,12 @@ def exclusive_dice_ce(
 ) -> torch.Tensor:
     """Softmax Dice over the foreground classes plus cross-entropy, for classes that exclude each other.
 
+    The target is never expanded to one channel per class: what Dice needs of it is summed at the target's index.
+
     Args:
         logits: float (N, C, X, Y, Z); channel 0 is background.
         target: integer (N, X, Y, Z), channel of the class at each voxel.
+        known: bool (N, 1, X, Y, Z), voxels that count; ``None`` means all. The others get a gradient of exactly zero.
         dice_weight: Weight of the Dice part.
         ce_weight: Weight of the cross-entropy part.
         smooth: See :func:`soft_dice_loss`.
@@ -121,10 +138,25 @@ def exclusive_dice_ce(
             f"logits are {tuple(logits.shape)} and target is {tuple(target.shape)}; exclusive classes need "
             "(N, C, X, Y, Z) with C >= 2 and (N, X, Y, Z)."
         )
-    index = target.long()
-    one_hot = F.one_hot(index, logits.shape[1]).movedim(-1, 1)
-    dice = soft_dice_loss(logits.softmax(1)[:, 1:], one_hot[:, 1:], smooth=smooth).mean()
-    return dice_weight * dice + ce_weight * F.cross_entropy(logits, index)
+    _check_known(known, logits)
+    index = target.long().flatten(1)
+    scores = (logits if known is None else torch.where(known, logits, 0)).flatten(2)
+    counted = torch.ones_like(index, dtype=torch.bool) if known is None else known.flatten(1)
+    log_shares = scores.log_softmax(1)
+    weight = counted.to(logits.dtype)
+    at_target = log_shares.gather(1, index[:, None])[:, 0]
+    ce = -(at_target * weight).sum(1) / weight.sum(1).clamp(min=1)
+    sizes = torch.zeros(logits.shape[:2], dtype=logits.dtype, device=logits.device).scatter_add(1, index, weight)
+    overlap = torch.zeros_like(sizes).scatter_add(1, index, at_target.exp() * weight)
+    total = sizes + (log_shares.exp() * weight[:, None]).sum(2)
+    dice = 1.0 - (2.0 * overlap + smooth) / (total + smooth)
+    return (dice_weight * dice[:, 1:].mean(1) + ce_weight * ce).mean()
+
+
+def _check_known(known: torch.Tensor | None, logits: torch.Tensor) -> None:
+    if known is not None and known.shape != (logits.shape[0], 1, *logits.shape[2:]):
+        wanted = (logits.shape[0], 1, *logits.shape[2:])
+        raise ConfigurationError(f"known is {tuple(known.shape)}; it must be (samples, 1, X, Y, Z) = {wanted}.")
 
 
 class DiceCELoss(nn.Module):
@@ -146,7 +178,11 @@ class DiceCELoss(nn.Module):
         self.dice_weight, self.ce_weight, self.smooth = dice_weight, ce_weight, smooth
 
     def forward(
-        self, logits: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor | None = None
+        self,
+        logits: torch.Tensor,
+        target: torch.Tensor,
+        annotated: torch.Tensor | None = None,
+        known: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Scalar loss; see the two functions for shapes.
 
@@ -155,7 +191,7 @@ class DiceCELoss(nn.Module):
         """
         weights = {"dice_weight": self.dice_weight, "ce_weight": self.ce_weight, "smooth": self.smooth}
         if not self.exclusive:
-            return overlapping_dice_ce(logits, target, annotated, **weights)
+            return overlapping_dice_ce(logits, target, annotated, known, **weights)
         if annotated is not None:
             raise ConfigurationError("Exclusive classes cannot be annotated in part; use exclusive=False.")
-        return exclusive_dice_ce(logits, target, **weights)
+        return exclusive_dice_ce(logits, target, known, **weights)

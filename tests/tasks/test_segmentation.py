@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader
 
-from suprem.errors import ConfigurationError, UnknownNameError
+from suprem.errors import ConfigurationError, TrainingError, UnknownNameError
 from suprem.tasks.base import adamw
 from suprem.tasks.schedules import warmup_cosine
 from suprem.tasks.segmentation import SegmentationTask
@@ -105,6 +105,34 @@ def test_validation_uses_the_inferer_and_logs_the_monitored_mean() -> None:
     assert calls == [(1, 1, 16, 16, 16)] * 2
     assert task.dice_per_class == pytest.approx({"liver": 1.0, "spleen": second})
     assert logged[SegmentationTask.monitor] == pytest.approx((1 + second) / 2)
+
+
+def test_unknown_voxels_and_unannotated_classes_enter_neither_loss_nor_dice() -> None:
+    task = _task()
+    batch = _batch(1)
+    known = torch.zeros(1, 1, 16, 16, 16, dtype=torch.bool)
+    known[..., :8] = True
+    logits = torch.randn(1, 2, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    half = task._dice(logits[..., :8], batch["target"][..., :8])
+    assert torch.equal(task._dice(logits, batch["target"], None, known), half)
+    other = batch["target"].clone()
+    other[..., 8:] = ~other[..., 8:]
+    other[:, 1] = ~other[:, 1]
+    annotated = torch.tensor([[True, False]])
+    task.log = lambda *_, **__: None  # type: ignore[method-assign, assignment]
+    losses = [
+        task._step({"image": batch["image"], "target": t, "annotated": annotated, "known": known}, "train")[0]  # type: ignore[typeddict-item]
+        for t in (batch["target"], other)
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_a_loss_that_is_no_number_stops_and_names_the_cases() -> None:
+    task = _task()
+    batch: Any = {**_batch(2), "keys": ["word/12", "word/7"]}
+    batch["image"][0, 0, 3] = float("nan")
+    with pytest.raises(TrainingError, match=r"train loss became nan at step 0, in word/12, word/7"):
+        task.training_step(batch, 0)
 
 
 def test_exclusive_dice_follows_the_argmax() -> None:

@@ -1,12 +1,13 @@
 """Supervised segmentation."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NotRequired, TypedDict
 
 import torch
 
 from suprem.backbones import create_model
-from suprem.errors import ConfigurationError
+from suprem.errors import ConfigurationError, TrainingError
 from suprem.labels import canonical_name
 from suprem.losses import DiceCELoss
 from suprem.tasks.base import BaseTask, OptimizerFactory, adamw
@@ -23,12 +24,16 @@ class Batch(TypedDict):
     Attributes:
         image: float32 (N, 1, X, Y, Z), HU window scaled to [0, 1].
         target: bool (N, C, X, Y, Z) for overlapping classes; integer (N, X, Y, Z), 0 background, for exclusive ones.
-        annotated: bool (N, C), classes annotated in each sample; absent means all. Overlapping classes only.
+        annotated: bool (N, C), classes annotated in each sample; absent means all. Exclusive classes always are.
+        known: bool (N, 1, X, Y, Z), voxels that count; absent means all.
+        keys: names of the cases, for messages.
     """
 
     image: torch.Tensor
     target: torch.Tensor
     annotated: NotRequired[torch.Tensor]
+    known: NotRequired[torch.Tensor]
+    keys: NotRequired[list[str]]
 
 
 class SegmentationTask(BaseTask):
@@ -93,8 +98,9 @@ class SegmentationTask(BaseTask):
         self.loss = DiceCELoss(exclusive=self.exclusive)
 
     def configure_metrics(self) -> None:
-        """Empties the list of Dice coefficients per validation case."""
-        self._case_dice: list[torch.Tensor] = []
+        """Starts counting Dice coefficients from zero."""
+        # Row 0: sums of Dice coefficients, row 1: number of cases with the class.
+        self._dice_sums = torch.zeros(2, len(self.classes), dtype=torch.float64)
         self.dice_per_class: dict[str, float] = {}
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -111,29 +117,61 @@ class SegmentationTask(BaseTask):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and Dice coefficients of whole volumes."""
         _, logits = self._step(batch, "val")
-        self._case_dice.append(self._dice(logits, batch["target"], batch.get("annotated")))
+        score = self._dice(logits, batch["target"], batch.get("annotated"), batch.get("known")).double()
+        self._dice_sums = self._dice_sums.to(score.device) + torch.stack([score.nansum(0), (~score.isnan()).sum(0)])
 
     def _step(self, batch: Batch, stage: str) -> tuple[torch.Tensor, torch.Tensor]:
         logits = self(batch["image"])
-        loss: torch.Tensor = self.loss(logits, batch["target"], batch.get("annotated"))
-        self.log(f"{stage}/loss", loss, batch_size=len(logits), on_epoch=stage == "val")
+        annotated = None if self.exclusive else batch.get("annotated")
+        loss: torch.Tensor = self.loss(logits, batch["target"], annotated, batch.get("known"))
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"The {stage} loss became {float(loss)} at step {self.global_step}, in {self._cases(batch)}. Look at "
+                "these scans, lower the learning rate, or clip gradients; the last checkpoint is from before."
+            )
+        self.log(f"{stage}/loss", loss, batch_size=len(logits), on_epoch=stage == "val", sync_dist=stage == "val")
         return loss, logits
 
-    def _dice(self, logits: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor | None) -> torch.Tensor:
+    @staticmethod
+    def _cases(batch: Batch) -> str:
+        keys = batch.get("keys")
+        return ", ".join(dict.fromkeys(keys)) if keys else "a batch without names of cases"
+
+    def _dice(
+        self,
+        logits: torch.Tensor,
+        target: torch.Tensor,
+        annotated: torch.Tensor | None = None,
+        known: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Hard Dice coefficient (N, classes); NaN where the reference is empty or not annotated."""
         if self.exclusive:
             numbers = torch.arange(1, len(self.classes) + 1, device=logits.device).view(1, -1, 1, 1, 1)
             predicted, wanted = logits.argmax(1, keepdim=True) == numbers, target[:, None] == numbers
         else:
             predicted, wanted = logits > 0, target > 0
+        if known is not None:
+            predicted, wanted = predicted & known, wanted & known
         overlap, size = ((m).sum((2, 3, 4)) for m in (predicted & wanted, wanted))
         score = 2.0 * overlap / (predicted.sum((2, 3, 4)) + size).clamp(min=1)
         support = size > 0 if annotated is None else (size > 0) & annotated
         return torch.where(support, score, torch.nan)
 
+    def on_validation_epoch_start(self) -> None:
+        """Starts counting from zero, whatever an interrupted validation has left."""
+        self._dice_sums = torch.zeros_like(self._dice_sums)
+
     def on_validation_epoch_end(self) -> None:
-        """Logs the mean Dice coefficient over cases, then over the classes that occur."""
-        per_class = torch.cat(self._case_dice).nanmean(0)
-        self._case_dice.clear()
+        """Logs the mean Dice coefficient of each class over its cases, and the mean of these over the classes.
+
+        Every process has counted its own cases; sums are added up, so that no case counts twice and a process with
+        fewer cases does not count more.
+        """
+        gathered: torch.Tensor = self.all_gather(self._dice_sums)  # type: ignore[assignment]
+        sums = gathered.view(-1, *self._dice_sums.shape).sum(0)
+        per_class = sums[0] / sums[1]  # NaN where no case has the class
         self.dice_per_class = dict(zip(self.classes, per_class.tolist(), strict=True))
-        self.log("val/dice", per_class.nanmean())
+        for name, score in self.dice_per_class.items():
+            if not math.isnan(score):
+                self.log(f"val/dice/{name}", score)
+        self.log("val/dice", per_class.nanmean().float())
