@@ -90,20 +90,25 @@ def overlapping_dice_ce(
         chosen, wanted = chosen[annotated.flatten()], wanted[annotated.flatten()]
         counted = None if counted is None else counted[annotated.flatten()]
         share = 1.0 / (annotated.sum(1).to(logits.dtype) * len(logits))[sample]
-    wanted = wanted.to(logits.dtype)
-    if counted is not None:
-        # Taken out before anything is computed of them: an infinite logit must not become NaN on the way back.
-        wanted, chosen = torch.where(counted, wanted, 0), torch.where(counted, chosen, 0)
-    probabilities = chosen.sigmoid() if counted is None else torch.where(counted, chosen.sigmoid(), 0)
-    dice = soft_dice_loss(probabilities[:, None], wanted[:, None], smooth=smooth)[:, 0]
-    ce = F.binary_cross_entropy_with_logits(chosen, wanted, reduction="none")
-    if counted is None:
-        ce = ce.mean((1, 2, 3))
-    else:
-        ce = torch.where(counted, ce, 0).sum((1, 2, 3)) / counted.sum((1, 2, 3)).clamp(min=1)
+    dice, ce = _sigmoid_parts(chosen, wanted.to(logits.dtype), counted, smooth)
     per_class = dice_weight * dice + ce_weight * ce
     # An empty selection still belongs to the graph, so the sum of nothing can be backpropagated.
     return (per_class * share).sum()
+
+
+def _sigmoid_parts(
+    logits: torch.Tensor, target: torch.Tensor, counted: torch.Tensor | None, smooth: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Dice and cross-entropy, each (K,), of maps (K, X, Y, Z)."""
+    if counted is None:
+        ce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2, 3))
+        return soft_dice_loss(logits.sigmoid()[:, None], target[:, None], smooth=smooth)[:, 0], ce
+    # Taken out before anything is computed of them: an infinite logit must not become NaN on the way back.
+    target, logits = torch.where(counted, target, 0), torch.where(counted, logits, 0)
+    probabilities = torch.where(counted, logits.sigmoid(), 0)
+    ce = torch.where(counted, F.binary_cross_entropy_with_logits(logits, target, reduction="none"), 0)
+    dice = soft_dice_loss(probabilities[:, None], target[:, None], smooth=smooth)[:, 0]
+    return dice, ce.sum((1, 2, 3)) / counted.sum((1, 2, 3)).clamp(min=1)
 
 
 def exclusive_dice_ce(

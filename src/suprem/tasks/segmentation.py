@@ -1,16 +1,21 @@
 """Supervised segmentation."""
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NotRequired, TypedDict
 
 import torch
+from monai.inferers.utils import sliding_window_inference
 
 from suprem.backbones import create_model
+from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import ConfigurationError, TrainingError
 from suprem.labels import canonical_name
 from suprem.losses import DiceCELoss
 from suprem.tasks.base import BaseTask, OptimizerFactory, adamw
+from suprem.zoo import ModelConfig, Preprocessing, load_pretrained, save_folder
 
 __all__ = ["Batch", "Inferer", "SegmentationTask"]
 
@@ -40,14 +45,23 @@ class SegmentationTask(BaseTask):
     """Trains one network with Dice and cross-entropy; patches in training, whole volumes in validation.
 
     Args:
-        backbone: a name of :func:`suprem.list_backbones`.
+        backbone: a name of :func:`suprem.list_backbones`; ``None`` takes that of ``init``.
         classes: structure names in channel order, without background; synonyms are accepted.
         exclusive: softmax over background and exclusive classes, else one sigmoid per class.
-        backbone_kwargs: arguments of the backbone's builder.
-        inferer: sliding window of the validation; ``None`` runs the network on the whole validation image at once.
-        prior: foreground probability that the new head starts with; ``None`` keeps its random bias.
+        init: weights to start from, as for :func:`suprem.load_pretrained`; rows of the output layer are copied by the
+            name of the class, the others start anew. ``None`` starts from random values.
+        head: ``"conv"`` or ``"universal"``; ``None`` keeps that of ``init``.
+        preprocessing: what the data module does to a scan, recorded in what is exported; ``None`` takes that of
+            ``init``.
+        backbone_kwargs: arguments of the backbone's builder; with ``init`` for local files only.
+        inferer: how a validation image is predicted; ``None`` slides a window of the patch size of ``preprocessing``,
+            and without one runs the network on the whole image at once.
+        prior: foreground probability that a head without ``init`` starts with; ``None`` keeps its random bias.
         optimizer: see :class:`suprem.tasks.base.BaseTask`.
         warmup_steps: see :class:`suprem.tasks.base.BaseTask`.
+
+    Raises:
+        ConfigurationError: neither ``backbone`` nor ``init`` is given, or they contradict each other.
 
     Attributes:
         network: the :class:`suprem.backbones._base.SegmentationNetwork` being trained.
@@ -65,9 +79,12 @@ class SegmentationTask(BaseTask):
 
     def __init__(
         self,
-        backbone: str,
+        backbone: str | None,
         classes: Sequence[str],
         *,
+        init: str | None = None,
+        head: Literal["conv", "universal"] | None = None,
+        preprocessing: Preprocessing | None = None,
         exclusive: bool = False,
         backbone_kwargs: Mapping[str, Any] | None = None,
         inferer: Inferer | None = None,
@@ -78,20 +95,82 @@ class SegmentationTask(BaseTask):
         super().__init__(optimizer=optimizer, warmup_steps=warmup_steps)
         if prior is not None and not 0 < prior < 1:
             raise ConfigurationError(f"prior is {prior}; it must lie strictly between 0 and 1.")
-        self.save_hyperparameters("backbone", "classes", "exclusive", "backbone_kwargs", "prior", "warmup_steps")
-        self.backbone, self.backbone_kwargs = backbone, dict(backbone_kwargs or {})
+        self.save_hyperparameters(
+            "backbone", "classes", "init", "head", "exclusive", "backbone_kwargs", "prior", "warmup_steps"
+        )
+        self.backbone, self.backbone_kwargs = backbone, backbone_kwargs
+        self.init, self.head, self.preprocessing = init, head, preprocessing
         self.classes = tuple(canonical_name(c) for c in classes)
         self.exclusive, self.inferer, self.prior = exclusive, inferer, prior
         self.build()
 
     def configure_models(self) -> None:
-        """Makes the network, with a head that starts from the prior."""
+        """Makes the network: from pre-trained weights, or new with a head that starts from the prior."""
+        self.network = self._new() if self.init is None else self._pretrained(self.init)
+
+    def _new(self) -> SegmentationNetwork:
+        if self.backbone is None:
+            raise ConfigurationError(
+                "Neither backbone nor init is given; name an architecture, or weights to start from."
+            )
         channels = len(self.classes) + self.exclusive
-        self.network = create_model(self.backbone, num_classes=channels, **self.backbone_kwargs)
+        network = create_model(
+            self.backbone, num_classes=channels, head=self.head or "conv", **dict(self.backbone_kwargs or {})
+        )
         if self.prior is not None and not self.exclusive:
-            bias = self.network.get_submodule(self.network.head_path).bias
+            bias = network.get_submodule(network.head_path).bias
             if isinstance(bias, torch.Tensor):
                 torch.nn.init.constant_(bias, float(torch.logit(torch.tensor(self.prior))))
+        return network
+
+    def _pretrained(self, init: str) -> SegmentationNetwork:
+        local = init.startswith("local-file:")
+        network = load_pretrained(
+            init,
+            backbone=self.backbone if local else None,
+            classes=self.classes,
+            head=self.head,
+            activation="softmax" if self.exclusive else "sigmoid",
+            backbone_kwargs=self.backbone_kwargs,
+            preprocessing=self.preprocessing,
+        )
+        config = _config_of(network)
+        if self.backbone is not None and self.backbone != config.backbone:
+            raise ConfigurationError(
+                f"{init} is a {config.backbone!r}, not a {self.backbone!r}; leave backbone out, or take other weights."
+            )
+        self.preprocessing = config.preprocessing
+        return network.train()
+
+    def export(self, folder: str | Path, *, name: str, notes: str = "", overwrite: bool = False) -> Path:
+        """Writes the network as a folder that :func:`suprem.load_pretrained` and ``suprem predict`` take.
+
+        Args:
+            folder: Must not exist, unless ``overwrite``.
+            name: What the model is called, ``architecture.tag``.
+            notes: Markdown for its README: data, training, licence, results.
+            overwrite: Replace an existing folder.
+
+        Raises:
+            ConfigurationError: the task has no ``preprocessing``, so nobody could tell how to feed the network.
+            OutputError: the folder exists, or cannot be written.
+        """
+        if self.preprocessing is None:
+            raise ConfigurationError("The task has no preprocessing; give it that of the data module to export it.")
+        network = copy.deepcopy(self.network).eval()
+        known = network.config
+        backbone = known.backbone if known else self.backbone
+        network.config = ModelConfig(
+            name=name,
+            backbone=str(backbone),
+            classes=self.classes,
+            head=known.head if known else self.head or "conv",
+            activation="softmax" if self.exclusive else "sigmoid",
+            backbone_kwargs=dict(known.backbone_kwargs if known else self.backbone_kwargs or {}),
+            in_channels=network.in_channels,
+            preprocessing=self.preprocessing,
+        )
+        return save_folder(network, folder, notes=notes, overwrite=overwrite)
 
     def configure_losses(self) -> None:
         """Makes the Dice-CE loss for overlapping or exclusive classes."""
@@ -105,10 +184,18 @@ class SegmentationTask(BaseTask):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """(N, 1, X, Y, Z) -> logits; patches in training, the inferer's sliding window otherwise."""
-        if self.training or self.inferer is None:
-            logits: torch.Tensor = self.network(image)
-            return logits
-        return self.inferer(image, self.network)
+        if not self.training and self.inferer is not None:
+            return self.inferer(image, self.network)
+        if not self.training and self.preprocessing is not None:
+            return self._slide(image, self.preprocessing.patch_size)
+        logits: torch.Tensor = self.network(image)
+        return logits
+
+    def _slide(self, image: torch.Tensor, patch: tuple[int, int, int]) -> torch.Tensor:
+        logits = sliding_window_inference(image, patch, 1, self.network, overlap=0.5, mode="gaussian")
+        if not isinstance(logits, torch.Tensor):
+            raise TypeError(f"The network gave {type(logits).__name__}; one tensor of logits is needed.")
+        return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of one batch of patches."""
@@ -175,3 +262,9 @@ class SegmentationTask(BaseTask):
             if not math.isnan(score):
                 self.log(f"val/dice/{name}", score)
         self.log("val/dice", per_class.nanmean().float())
+
+
+def _config_of(network: SegmentationNetwork) -> ModelConfig:
+    if network.config is None:
+        raise ConfigurationError("The pre-trained network has no configuration; load it with load_pretrained().")
+    return network.config
