@@ -3,6 +3,7 @@
 import csv
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from suprem.datasets._prepare import PROBLEMS, Step, prepare
 from suprem.datasets._reading import SourceCase
 from suprem.errors import ConfigurationError, SupremError, VolumeError
 from suprem.phantom import PhantomCase, generate
-from suprem.volumes import Volume, write_volume
+from suprem.volumes import Volume, read_volume, write_volume
 from suprem.volumes.geometry import to_ras
 from suprem.volumes.store import Store, StoreSettings
 
@@ -93,6 +94,22 @@ def test_a_second_run_does_nothing(raw: Path, tmp_path: Path) -> None:
     assert _content(tmp_path / "store") == before
     with pytest.raises(ConfigurationError, match="or another folder"):
         prepare("folder", raw, tmp_path / "store", spacing_mm=(3.0, 3.0, 3.0))
+
+
+def test_another_image_of_the_same_name_is_not_taken_for_the_old_one(
+    raw: Path, tmp_path: Path, phantoms: dict[str, PhantomCase]
+) -> None:
+    prepare("folder", raw, tmp_path / "store", spacing_mm=SPACING)
+    other = tmp_path / "other"
+    shutil.copytree(raw, other)
+    image = other / "images" / "p2.nii.gz"
+    scan = read_volume(image)
+    write_volume(replace(scan, array=scan.array + np.int16(1)), image)
+    report = prepare("folder", other, tmp_path / "store", spacing_mm=SPACING)
+    assert report.skipped == ("p1", "p10")
+    ((case, reason),) = ((problem.case, problem.reason) for problem in report.problems)
+    assert case == "p2"
+    assert "from another image" in reason
 
 
 def test_bad_cases_are_listed_and_the_others_go_on(raw: Path, tmp_path: Path, phantoms: dict[str, PhantomCase]) -> None:
@@ -210,6 +227,14 @@ def test_ct_is_interpolated_and_labels_are_not() -> None:
     assert stored.ct.array.dtype == np.int16
     np.testing.assert_array_equal(stored.labels.volume.affine, stored.ct.affine)
     np.testing.assert_array_equal(stored.ct.affine, np.eye(4))
+
+
+def test_structures_that_vanish_are_flagged() -> None:
+    array = np.zeros((8, 8, 8), np.int16)
+    array[3, 3, 3] = 1
+    stored = harmonise(_case(array, np.eye(4)), StoreSettings((4.0, 4.0, 4.0)))
+    assert stored.labels is not None
+    assert stored.labels.flags == ("liver: too small for this spacing, no voxel is left",)
 
 
 def test_own_spacing_is_kept_and_hu_are_clipped() -> None:

@@ -60,7 +60,9 @@ def harmonise(case: SourceCase, settings: StoreSettings) -> SourceCase:
     array = labels.volume.array if kept else _nearest(labels.volume.array, shape, steps)
     moved = Volume(np.ascontiguousarray(array), affine, labels.volume.name)
     _check(image, moved)
-    return SourceCase(image, replace(labels, volume=moved))
+    before, after = (labels.structures_in(a) for a in (labels.volume.array, moved.array))
+    lost = tuple(f"{name}: too small for this spacing, no voxel is left" for name in sorted(before - after))
+    return SourceCase(image, replace(labels, volume=moved, flags=(*labels.flags, *lost)))
 
 
 def _step(ratio: float) -> float:

@@ -52,6 +52,13 @@ class HarmonisedLabels:
             )
         return _looked_up(np.array([name in names for names in self.table]), self.volume.array)
 
+    def structures_in(self, array: npt.NDArray[Any]) -> frozenset[str]:
+        """The structures with at least one voxel in an array of palette indices, as this one or a resampled one."""
+        found = np.zeros(len(self.table), dtype=bool)
+        for plane in array:
+            found[plane] = True
+        return frozenset[str]().union(*(self.table[index] for index in np.flatnonzero(found)))
+
     def known(self) -> npt.NDArray[np.bool_]:
         """The voxels that say something about the annotated structures, bool (X, Y, Z) in RAS."""
         if self.ignore is None:

@@ -1,9 +1,10 @@
 """Fills a store with the cases of a dataset; what is finished stays, and a bad case does not stop the others."""
 
 import csv
+import hashlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from suprem.datasets._reading import read_case
 from suprem.datasets._spec import dataset as find_dataset
 from suprem.datasets._templates import natural_key
 from suprem.errors import ConfigurationError, SupremError
-from suprem.volumes.store import StoreSettings, create_store, finished_cases, write_case, write_index
+from suprem.volumes.store import StoreSettings, create_store, finished_case, write_case, write_index
 
 __all__ = ["PROBLEMS", "PrepareReport", "Step", "prepare"]
 
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 PROBLEMS = "problems.csv"
 """The file of a store that lists the cases which could not be used: dataset, case, reason."""
+
+_BEGINNING = 65536
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,8 @@ def prepare(
 ) -> PrepareReport:
     """Reads every case of a dataset and adds it to a store, which may hold other datasets already.
 
-    Cases that the store has are left alone, so an interrupted run goes on where it stopped. Cases that cannot be used
-    are listed in ``problems.csv`` of the store.
+    Cases that the store has are left alone, so an interrupted run goes on where it stopped; a name that the store gives
+    to another image is a problem of that case. Cases that cannot be used are listed in ``problems.csv`` of the store.
 
     Args:
         dataset: A name of :func:`suprem.datasets.list_datasets`.
@@ -114,10 +117,8 @@ def prepare(
     settings = StoreSettings(spacing_mm)
     check_writable(store)
     create_store(store, settings)
-    finished = set(finished_cases(store))
-    todo = [files for files in found.cases if f"{files.dataset}/{files.case}" not in finished]
+    todo, failed = _divided(store, found.cases)
     work = [_Job(files, source, store, settings, trust_grid) for files in todo]
-    failed: dict[str, str] = {}
     for number, (job, result) in enumerate(map_unordered(_add, work, jobs=jobs, scheduler=scheduler), start=1):
         reason = _reason(job, result)
         if reason is not None:
@@ -128,6 +129,34 @@ def prepare(
     report = _report(dataset, found, {files.case for files in todo}, failed)
     _write_problems(store / PROBLEMS, dataset, report.problems)
     return report
+
+
+def _divided(store: Path, cases: Sequence[CaseFiles]) -> tuple[list[CaseFiles], dict[str, str]]:
+    """The cases that the store lacks, and those whose name it gives to something else, with the reason."""
+    todo: list[CaseFiles] = []
+    clashes: dict[str, str] = {}
+    for files in cases:
+        known = finished_case(store, f"{files.dataset}/{files.case}")
+        if known is None:
+            todo.append(files)
+        elif known.variant != files.variant:
+            clashes[files.case] = (
+                f"the store has it from the layout {known.variant!r}, not {files.variant!r}; use a store for each."
+            )
+        elif known.source != _fingerprint(files.image):
+            clashes[files.case] = (
+                "the store has a case of this name from another image; rename one of them, or use another store."
+            )
+    return todo, clashes
+
+
+def _fingerprint(image: Path) -> str:
+    """Tells images apart without reading them as a whole: sizes of the files, and how the first one begins."""
+    files = sorted(p for p in image.rglob("*") if p.is_file()) if image.is_dir() else [image]
+    digest = hashlib.sha256(",".join(str(p.stat().st_size) for p in files).encode())
+    with files[0].open("rb") as file:
+        digest.update(file.read(_BEGINNING))
+    return digest.hexdigest()[:32]
 
 
 def _add(job: _Job) -> str | None:
@@ -159,6 +188,8 @@ def _store_case(job: _Job) -> None:
         scan=files.scan,
         subject=files.subject,
         split=files.split,
+        variant=files.variant,
+        source=_fingerprint(files.image),
         ct=replace(stored.ct, warnings=()),
         original_shape=case.ct.shape,
         original_affine=case.ct.affine,
@@ -191,7 +222,7 @@ def _report(name: str, found: Discovery, todo: set[str], failed: dict[str, str])
         dataset=name,
         variant=found.variant,
         done=tuple(case for case in cases if case in todo and case not in failed),
-        skipped=tuple(case for case in cases if case not in todo),
+        skipped=tuple(case for case in cases if case not in todo and case not in failed),
         problems=tuple(Problem(case, problems[case]) for case in sorted(problems, key=natural_key)),
         excluded=found.excluded,
     )

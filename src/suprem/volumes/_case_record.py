@@ -92,6 +92,8 @@ class CaseRecord:
         scan: equal for the same scan in another dataset or release.
         subject: the patient, as far as known.
         split: official part of the dataset.
+        variant: layout of the dataset that it was read from.
+        source: fingerprint of the source image, to notice when another one has the same name.
         shape: voxels of the stored grid.
         affine: 4 x 4, index of the stored grid -> RAS mm.
         original_shape: of the source file.
@@ -110,6 +112,8 @@ class CaseRecord:
     scan: str
     subject: str
     split: str | None
+    variant: str
+    source: str
     shape: tuple[int, int, int]
     affine: Rows
     original_shape: tuple[int, int, int]

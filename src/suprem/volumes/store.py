@@ -33,7 +33,7 @@ from suprem.volumes._case_record import CaseRecord, Details, FileRecord, StoreSe
 from suprem.volumes.geometry import Volume
 
 __all__ = ["CaseRecord", "FileRecord", "Store", "StoreSettings", "StoredCase", "create_store", "write_case"]
-__all__ += ["finished_cases", "write_index"]
+__all__ += ["finished_case", "finished_cases", "write_index"]
 
 Box = tuple[slice, slice, slice]
 
@@ -68,6 +68,8 @@ def write_case(  # noqa: D417 (the others are described once, at CaseRecord)
     scan: str,
     subject: str,
     split: str | None,
+    variant: str = "",
+    source: str = "",
     ct: Volume,
     original_shape: tuple[int, int, int],
     original_affine: npt.NDArray[np.float64],
@@ -78,19 +80,16 @@ def write_case(  # noqa: D417 (the others are described once, at CaseRecord)
     flags: tuple[str, ...] = (),
     scan_hash: str = "",
 ) -> CaseRecord:
-    """Adds one case; it appears in one step, when all of its files are on the disk. An existing one is replaced.
+    """Adds one case, or replaces it; it appears in one step, when all of its files are on the disk.
 
-    ``scan``, ``subject``, ``split``, ``original_*``, ``flags`` and ``scan_hash`` are those of :class:`CaseRecord`.
+    Arguments that are not described here are fields of :class:`CaseRecord`.
 
     Args:
         root: The store.
-        dataset: The dataset's name.
-        case: The case's name, unique in its dataset.
         ct: int16 HU (X, Y, Z) in RAS at the store's spacing.
         labels: uint8 or uint16 palette indices on the grid of the CT; ``None`` without annotation.
         table: Palette index -> structures.
         ignore: Palette index of voxels that are unknown in every structure.
-        annotated: Structures that were annotated; all others are unknown.
 
     Raises:
         ConfigurationError: a name cannot be a folder's.
@@ -98,8 +97,7 @@ def write_case(  # noqa: D417 (the others are described once, at CaseRecord)
         VolumeError: CT and labels do not lie on the same grid, or the CT is not int16.
         OutputError: the disk is full, or the place cannot be written.
     """
-    key = f"{_folder_name(dataset)}/{_folder_name(case)}"
-    names = content.ordered(annotated)
+    key, names = f"{_folder_name(dataset)}/{_folder_name(case)}", content.ordered(annotated)
     content.check_grids(ct, labels, key)
     voxels, ignored = content.counts(None if labels is None else labels.array, table, ignore, names, key)
     record = CaseRecord(
@@ -108,6 +106,8 @@ def write_case(  # noqa: D417 (the others are described once, at CaseRecord)
         scan=scan,
         subject=subject,
         split=split,
+        variant=variant,
+        source=source,
         shape=ct.shape,
         affine=_rows(ct.affine),
         original_shape=original_shape,
@@ -119,14 +119,14 @@ def write_case(  # noqa: D417 (the others are described once, at CaseRecord)
         flags=flags,
         scan_hash=scan_hash,
     )
-    return _write_files(Path(root) / _CASES / key, Details(record, table, ignore), ct, labels)
+    return _write_files(Path(root), Details(record, table, ignore), ct, labels)
 
 
-def _write_files(target: Path, details: Details, ct: Volume, labels: Volume | None) -> CaseRecord:
+def _write_files(root: Path, details: Details, ct: Volume, labels: Volume | None) -> CaseRecord:
     """Writes the folder of a case and returns its record with the sizes and hashes of the files."""
     indices = None if labels is None else labels.array
     names, key = details.record.annotated, details.record.key
-    with atomic_folder(target, overwrite=True) as folder:
+    with atomic_folder(root / _CASES / key, overwrite=True) as folder:
         chunks.write(ct.array, folder / _CT)
         if indices is not None:
             chunks.write(indices, folder / _LABELS)
@@ -136,6 +136,16 @@ def _write_files(target: Path, details: Details, ct: Volume, labels: Volume | No
         record = replace(details.record, files=files)
         write_json(replace(details, record=record).to_json(), folder / _DETAILS)
     return record
+
+
+def finished_case(root: str | Path, key: str) -> CaseRecord | None:
+    """What is known of a case that is complete, whether or not the index names it yet; ``None`` when there is none.
+
+    Raises:
+        ConfigurationError: its ``case.json`` is damaged.
+    """
+    path = Path(root) / _CASES / key / _DETAILS
+    return Details.from_json(read_json(path), path).record if path.is_file() else None
 
 
 def finished_cases(root: str | Path) -> list[str]:
