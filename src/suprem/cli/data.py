@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from suprem.cli._data_look import stats, verify, view
 from suprem.cli._data_overlap import overlap
 from suprem.cli._data_prepare import prepare
 
@@ -13,11 +14,14 @@ if TYPE_CHECKING:
 
     from suprem.datasets import DatasetSpec, Fact, LabelMap, LabelRule, Variant
 
-__all__ = ["data_app", "meaning"]
+__all__ = ["data_app", "meaning", "print_table"]
 
 data_app = typer.Typer(help="Datasets: what is known about them, and their labels.", no_args_is_help=True)
 data_app.command("prepare")(prepare)
 data_app.command("overlap")(overlap)
+data_app.command("verify")(verify)
+data_app.command("stats")(stats)
+data_app.command("view")(view)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
@@ -45,7 +49,7 @@ def list_(as_json: _Json = False) -> None:
         shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
         public, labelled = _count(spec.counts.public), _count(spec.counts.labelled)
         table.add_row(spec.slug, public, labelled, str(len(names) or "-"), shown, _licence(spec))
-    _print(table)
+    print_table(table)
     typer.echo("`suprem data show NAME` tells more. Licences are as reported; the terms of the source count.")
 
 
@@ -65,11 +69,11 @@ def show(name: Annotated[str, typer.Argument(help="A name from `suprem data list
     table.add_column(overflow="fold")
     for key, value in _lines(spec):
         table.add_row(key, value)
-    _print(table)
+    print_table(table)
     for label_map in spec.label_maps if spec.describe is None else ():
         note = f": {label_map.note}" if label_map.note else ""
         typer.echo(f"\nlabels {label_map.name} [{label_map.confidence}]{note}")
-        _print(_label_table(label_map))
+        print_table(_label_table(label_map))
         typer.echo(f"annotated: {', '.join(_in_order(spec, label_map))}. All others are unknown there, not absent.")
 
 
@@ -238,7 +242,8 @@ def _label_document(spec: "DatasetSpec", label_map: "LabelMap") -> dict[str, Any
     }
 
 
-def _print(table: "Table") -> None:
+def print_table(table: "Table") -> None:
+    """Prints a table on standard output, as it is: without markup or colours."""
     from rich.console import Console
 
     # Markup off: what a dataset calls its structures may hold square brackets.
