@@ -1,12 +1,13 @@
 """From samples to the batch that a task is fed with, as far as possible on the device that trains."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from suprem.datamodules._classes import Channels
-from suprem.transforms import Profile, apply_changes, draw_changes
+from suprem.transforms import Changes, Profile, apply_changes, draw_changes
 
 __all__ = ["collate", "finish"]
 
@@ -18,9 +19,9 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     longest = max(len(sample["table"]) for sample in samples)
     wide = any(sample["labels"].dtype != torch.uint8 for sample in samples)
     batch: dict[str, Any] = {
-        "image": torch.stack([sample["image"] for sample in samples]),
-        "labels": torch.stack([s["labels"].to(torch.int32) if wide else s["labels"] for s in samples]),
-        "ignore": torch.tensor([sample["ignore"] for sample in samples]),
+        "image": _stacked([sample["image"] for sample in samples]),
+        "labels": _stacked([s["labels"].to(torch.int32) if wide else s["labels"] for s in samples]),
+        "ignore": [sample["ignore"] for sample in samples],
         "spacing_mm": torch.tensor([sample["spacing_mm"] for sample in samples], dtype=torch.float32),
         "keys": [sample["key"] for sample in samples],
         "seeds": [sample["seed"] for sample in samples],
@@ -49,33 +50,53 @@ def finish(
         with 0 for background; ``annotated`` bool (N, C); ``known`` bool (N, 1, X, Y, Z), false where nothing is known;
         ``keys``; ``spacing_mm`` float32 (N, 3).
     """
+    # In place and into what is returned: on a CPU new memory costs more than the arithmetic does.
     low, high = hu_window
-    image = ((batch["image"].to(torch.float32) - low) / (high - low)).clamp_(0, 1)
-    images, targets, known, annotated = [], [], [], []
+    image = batch["image"].to(torch.float32).sub_(low).div_(high - low).clamp_(0, 1)
+    count, device = len(image), image.device
+    classes = () if channels.exclusive else (len(channels.names),)
+    target = torch.empty(
+        (count, *classes, *image.shape[1:]), dtype=torch.int64 if channels.exclusive else torch.bool, device=device
+    )
+    known = torch.ones((count, 1, *image.shape[1:]), dtype=torch.bool, device=device)
+    annotated = batch["annotated"].clone()
     for number, seed in enumerate(batch["seeds"]):
-        one, labels, mirrored = image[number], batch["labels"][number], ""
-        if seed is not None:
-            changes = draw_changes(settings, seed, square=one.shape[0] == one.shape[1])
-            one, labels = apply_changes(changes, one, labels)
+        labels, mirrored = batch["labels"][number], ""
+        changes = Changes() if seed is None else draw_changes(settings, seed, square=image.shape[1] == image.shape[2])
+        if changes != Changes():
+            image[number], labels = apply_changes(changes, image[number], labels)
             mirrored = "_mirrored" if changes.mirrored else ""
-        images.append(one)
-        known.append(labels != batch["ignore"][number])
-        targets.append(_target(batch[f"table{mirrored}"][number], labels, exclusive=channels.exclusive))
-        annotated.append(batch[f"annotated{mirrored}"][number])
+        if batch["ignore"][number] is not None:
+            torch.ne(labels, batch["ignore"][number], out=known[number, 0])
+        _look_up(batch[f"table{mirrored}"][number], labels, target[number], exclusive=channels.exclusive)
+        annotated[number] = batch[f"annotated{mirrored}"][number]
     return {
-        "image": torch.stack(images)[:, None],
-        "target": torch.stack(targets),
-        "annotated": torch.stack(annotated),
-        "known": torch.stack(known)[:, None],
+        "image": image[:, None],
+        "target": target,
+        "annotated": annotated,
+        "known": known,
         "keys": batch["keys"],
         "spacing_mm": batch["spacing_mm"],
     }
 
 
-def _target(table: torch.Tensor, labels: torch.Tensor, *, exclusive: bool) -> torch.Tensor:
-    """A table lookup per voxel: bool (C, X, Y, Z), or for exclusive classes int64 (X, Y, Z)."""
+def _look_up(table: torch.Tensor, labels: torch.Tensor, target: torch.Tensor, *, exclusive: bool) -> None:
+    """A table lookup per voxel, into bool (C, X, Y, Z), or for exclusive classes int64 (X, Y, Z)."""
     flat = labels.flatten().to(torch.int32)
     if exclusive:
         number = torch.where(table.any(1), table.to(torch.uint8).argmax(1) + 1, 0)
-        return number.index_select(0, flat).view(labels.shape)
-    return table.T.contiguous().index_select(1, flat).view(-1, *labels.shape)
+        torch.index_select(number, 0, flat, out=target.view(-1))
+    else:
+        torch.index_select(table.T.contiguous(), 1, flat, out=target.view(len(target), -1))
+
+
+def _stacked(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """``torch.stack``, in a reading process straight into the memory that it shares with the training one."""
+    if torch.utils.data.get_worker_info() is None:
+        return torch.stack(tuple(tensors))
+    first = tensors[0]
+    shape = (len(tensors), *first.shape)
+    # What torch's own collating uses; it has no public name.
+    storage = torch.UntypedStorage._new_shared(math.prod(shape) * first.element_size())  # type: ignore[no-untyped-call]
+    result = torch.empty(0, dtype=first.dtype).set_(storage).view(shape)
+    return torch.stack(tuple(tensors), out=result)

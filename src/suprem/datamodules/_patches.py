@@ -20,9 +20,9 @@ __all__ = ["PatchDataset", "PatchSettings", "Sample", "VolumeDataset", "epoch_pl
 Sample = dict[str, Any]
 Start = tuple[int, int, int]
 
-_OPEN_CASES = 4
-"""Opened arrays that a worker keeps: consecutive patches come from one case."""
-_NO_IGNORE = -1
+_OPEN_CASES = 2
+"""Opened arrays that a worker keeps, and with them the pages of their files: consecutive patches come from one case."""
+_MEANINGS = 256
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,10 @@ class _Cases:
     def __init__(self, cases: Sequence[Case], channels: Channels) -> None:
         self.cases, self.channels = tuple(cases), channels
         self._open: OrderedDict[int, StoredCase] = OrderedDict()
+        self._meanings: OrderedDict[tuple[Any, Any], dict[str, torch.Tensor]] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"cases": self.cases, "channels": self.channels, "_open": OrderedDict()}
+        return {**vars(self), "_open": OrderedDict(), "_meanings": OrderedDict()}
 
     def opened(self, index: int) -> StoredCase:
         # A copy has its arrays closed: those of a case that is evicted here must not stay open in the list.
@@ -116,21 +117,31 @@ class _Cases:
 
     def sample(self, index: int, image: npt.NDArray[np.int16], labels: npt.NDArray[Any], seed: int | None) -> Sample:
         stored = self.opened(index)
-        record, mirror = stored.record, self.channels.mirror
-        ignore = stored.ignore
+        record = stored.record
         dtype = np.uint8 if labels.dtype == np.uint8 else np.int32  # torch has no arithmetic for uint16
         return {
             "image": torch.from_numpy(np.ascontiguousarray(image)),
             "labels": torch.from_numpy(np.ascontiguousarray(labels, dtype)),
-            "table": torch.from_numpy(self.channels.table(stored.table, record.key)),
-            "table_mirrored": torch.from_numpy(mirror.table(stored.table, record.key)),
-            "annotated": torch.from_numpy(self.channels.annotated(record)),
-            "annotated_mirrored": torch.from_numpy(mirror.annotated(record)),
-            "ignore": _NO_IGNORE if ignore is None else ignore,
+            **self._meaning(stored),
+            "ignore": stored.ignore,
             "key": record.key,
             "spacing_mm": record.spacing_mm,
             "seed": seed,
         }
+
+    def _meaning(self, stored: StoredCase) -> dict[str, torch.Tensor]:
+        """What the palette of a case means to the task; the cases of a dataset share a few palettes."""
+        record = stored.record
+        known = self._meanings.get((stored.table, record.annotated))
+        if known is None:
+            known = {}
+            for name, channels in (("", self.channels), ("_mirrored", self.channels.mirror)):
+                known[f"table{name}"] = torch.from_numpy(channels.table(stored.table, record.key))
+                known[f"annotated{name}"] = torch.from_numpy(channels.annotated(record))
+            while len(self._meanings) >= _MEANINGS:
+                self._meanings.popitem(last=False)
+            self._meanings[stored.table, record.annotated] = known
+        return known
 
 
 class PatchDataset(torch.utils.data.Dataset[Sample]):

@@ -15,7 +15,8 @@ __all__ = ["open_array", "write"]
 
 _EDGE = 64
 """Voxels along each side of a chunk: a patch of 96 touches at most 27 of them."""
-_BLOCK = 32
+_BLOCK = 16
+"""Voxels along each side of what is decompressed at once."""
 
 
 def write(array: npt.NDArray[Any], path: Path) -> None:
@@ -35,7 +36,7 @@ def write(array: npt.NDArray[Any], path: Path) -> None:
         chunks=edges,
         blocks=tuple(min(_BLOCK, n) for n in edges),
         cparams={
-            "codec": blosc2.Codec.ZSTD,
+            "codec": blosc2.Codec.LZ4HC,  # reads nearly twice as fast as Zstd, for 6 % more disk
             "clevel": 5,
             "filters": [blosc2.Filter.BITSHUFFLE],
             "nthreads": 1,
