@@ -1,7 +1,7 @@
 """A loopback server that speaks the part of the Hugging Face Hub's HTTP API that downloads use.
 
-Two servers, as in reality: the hub itself (model info, tree, ``resolve`` with etag and commit headers), and a storage
-host to which large files are redirected. Each file can be told to misbehave.
+Two servers, as in reality: the hub itself (repository info, tree, ``resolve`` with etag and commit headers), and a
+storage host to which large files are redirected. Each file can be told to misbehave.
 """
 
 import hashlib
@@ -13,10 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, quote, unquote
 
-_RESOLVE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
-_INFO = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+?)(/revision/(?P<revision>[^/]+))?")
-_TREE = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)/tree/(?P<revision>[^/?]+)")
+_RESOLVE = re.compile(r"/(?P<repo>(?:datasets/)?[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
+_API = r"/api/(?:models/|(?=datasets/))(?P<repo>(?:datasets/)?[^/]+/[^/]+?)"
+_INFO = re.compile(_API + r"(/revision/(?P<revision>[^/]+))?")
+_TREE = re.compile(_API + r"/tree/(?P<revision>[^/?]+)(/(?P<name>[^?]*))?")
+_PATHS = re.compile(_API + r"/paths-info/(?P<revision>[^/?]+)")
 
 
 @dataclass
@@ -46,7 +49,7 @@ class HubFile:
 
 @dataclass
 class HubRepo:
-    """A model repository with one commit."""
+    """A repository with one commit."""
 
     files: dict[str, HubFile]
     commit: str = "c" * 40
@@ -57,7 +60,7 @@ class HubServer:
     """Both servers and what they were asked for.
 
     Attributes:
-        repos: by owner/name.
+        repos: by owner/name; those of datasets by datasets/owner/name.
         requests: (method, path, Range header) in order.
     """
 
@@ -117,6 +120,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_POST(self) -> None:
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self._answer()
+
     def _answer(self) -> None:
         self.owner.requests.append((self.command, self.path, self.headers.get("Range")))
         self.respond()
@@ -161,8 +168,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 class _HubHandler(_Handler):
     def respond(self) -> None:
-        for pattern, method in ((_RESOLVE, self.resolve), (_TREE, self.tree), (_INFO, self.info)):
-            found = pattern.fullmatch(self.path.split("?")[0])
+        for pattern, method in ((_RESOLVE, self.resolve), (_TREE, self.tree), (_PATHS, self.paths), (_INFO, self.info)):
+            found = pattern.fullmatch(unquote(self.path.split("?")[0]))
             if found:
                 repo = self.owner.repos.get(found["repo"])
                 if repo is None:
@@ -180,13 +187,16 @@ class _HubHandler(_Handler):
         siblings = [{"rfilename": file} for file in repo.files]
         self.send(200, json.dumps({"id": name, "modelId": name, "sha": repo.commit, "siblings": siblings}).encode())
 
-    def tree(self, _name: str, repo: HubRepo, _: str | None) -> None:
-        rows = []
-        for path, file in repo.files.items():
-            row: dict[str, Any] = {"type": "file", "path": path, "size": len(file.content), "oid": file.etag[:40]}
-            if file.lfs:
-                row["lfs"] = {"oid": file.etag, "size": len(file.content), "pointerSize": 134}
-            rows.append(row)
+    def tree(self, _name: str, repo: HubRepo, folder: str | None) -> None:
+        top = f"{folder}/" if folder else ""
+        self.send(200, json.dumps([_row(p, f) for p, f in repo.files.items() if p.startswith(top)]).encode())
+
+    def paths(self, _name: str, repo: HubRepo, _: str | None) -> None:
+        """What lies at the paths that were asked for: files, and folders of files."""
+        asked = json.loads(self.body)["paths"] if self.body.startswith(b"{") else parse_qs(self.body.decode())["paths"]
+        rows = [_row(path, repo.files[path]) for path in asked if path in repo.files]
+        folders = {path for path in asked if any(file.startswith(f"{path}/") for file in repo.files)}
+        rows += [{"type": "directory", "path": path, "oid": "0" * 40} for path in sorted(folders)]
         self.send(200, json.dumps(rows).encode())
 
     def resolve(self, name: str, repo: HubRepo, path: str | None) -> None:
@@ -198,7 +208,7 @@ class _HubHandler(_Handler):
         elif file.lfs:
             self.send(
                 302,
-                Location=f"{self.owner.storage_endpoint}/{name}/{path}",
+                Location=f"{self.owner.storage_endpoint}/{quote(f'{name}/{path}')}",
                 X_Repo_Commit=repo.commit,
                 X_Linked_Etag=f'"{file.etag}"',
                 X_Linked_Size=str(len(file.content)),
@@ -207,10 +217,19 @@ class _HubHandler(_Handler):
             self.send_file(file, X_Repo_Commit=repo.commit, ETag=f'"{file.etag}"')
 
 
+def _row(path: str, file: HubFile) -> dict[str, Any]:
+    row: dict[str, Any] = {"type": "file", "path": path, "size": len(file.content), "oid": file.etag[:40]}
+    if file.lfs:
+        row["lfs"] = {"oid": file.etag, "size": len(file.content), "pointerSize": 134}
+    return row
+
+
 class _StorageHandler(_Handler):
     def respond(self) -> None:
-        _, owner, name, path = self.path.split("?")[0].split("/", 3)
+        parts = unquote(self.path.split("?")[0]).split("/")[1:]
+        depth = 3 if parts[0] == "datasets" else 2
+        name, path = "/".join(parts[:depth]), "/".join(parts[depth:])
         if "Authorization" in self.headers:  # the storage host must never see the user's token
             self.refuse(400, "TokenLeaked")
             return
-        self.send_file(self.owner.repos[f"{owner}/{name}"].files[path])
+        self.send_file(self.owner.repos[name].files[path])

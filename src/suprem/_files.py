@@ -1,7 +1,9 @@
 """Writing that either happens completely or leaves nothing behind, hashing, and sizes given by people."""
 
 import errno
+import fcntl
 import hashlib
+import logging
 import os
 import re
 import secrets
@@ -12,7 +14,10 @@ from pathlib import Path
 
 from suprem.errors import ConfigurationError, OutputError, SupremError
 
-__all__ = ["atomic_folder", "atomic_path", "check_writable", "output_error", "parse_size", "sha256_file"]
+__all__ = ["atomic_folder", "atomic_path", "check_writable", "only_user", "output_error", "parse_size"]
+__all__ += ["remove_leftovers", "sha256_file"]
+
+logger = logging.getLogger(__name__)
 
 _PARTIAL = ".partial-"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -163,6 +168,35 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
         for place in reversed(made):
             with suppress(OSError):  # in use by somebody else by now
                 place.rmdir()
+
+
+@contextmanager
+def only_user(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Holds an existing folder's lock, which the kernel releases with the process, however that ends.
+
+    Raises:
+        ConfigurationError: another process holds it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(f"{folder} is being written to by another process; wait until it ends.") from error
+        except OSError as error:  # some network file systems have no locks
+            logger.warning("%s cannot be locked (%s); let no other process write to it.", folder, error.strerror)
+        yield
+    finally:
+        os.close(handle)
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Removes what :func:`atomic_path` and :func:`atomic_folder` were writing into a folder when they were killed."""
+    for path in Path(folder).glob(f".*{_PARTIAL}*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:

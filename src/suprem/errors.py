@@ -16,6 +16,7 @@ __all__ = [
     "LabelSpaceError",
     "OfflineError",
     "OutputError",
+    "RemoteError",
     "SupremError",
     "TrainingError",
     "UnknownNameError",
@@ -67,6 +68,10 @@ class OfflineError(HubError):
 
 class IntegrityError(HubError):
     """A downloaded or stored file differs in size or hash from what was announced."""
+
+
+class RemoteError(SupremError, OSError):
+    """A store on another machine that cannot be read."""
 
 
 class TrainingError(SupremError, ArithmeticError):

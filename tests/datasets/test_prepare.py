@@ -1,6 +1,7 @@
 """From raw files to a store: the truth arrives unchanged, and neither bad cases nor killed processes do harm."""
 
 import csv
+import errno
 import multiprocessing
 import os
 import shutil
@@ -13,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from suprem._files import only_user
 from suprem._workers import map_unordered
+from suprem.datasets._grid import TRUSTED
 from suprem.datasets._harmonise import harmonise
 from suprem.datasets._labels import HarmonisedLabels
 from suprem.datasets._prepare import PROBLEMS, Step, prepare
@@ -21,6 +24,7 @@ from suprem.datasets._reading import SourceCase
 from suprem.errors import ConfigurationError, SupremError, VolumeError
 from suprem.phantom import PhantomCase, generate
 from suprem.volumes import Volume, read_volume, write_volume
+from suprem.volumes import _chunks as chunks
 from suprem.volumes.geometry import to_ras
 from suprem.volumes.store import Store, StoreSettings
 
@@ -142,7 +146,39 @@ def test_disagreeing_grids_need_trust(raw: Path, tmp_path: Path, phantoms: dict[
     again = prepare("folder", raw, tmp_path / "store", spacing_mm=SPACING, trust_grid=True)
     assert again.done == ("p1",)
     assert not again.problems
-    assert Store.open(tmp_path / "store").record("folder/p1").voxels["liver"] == labels.size
+    record = Store.open(tmp_path / "store").record("folder/p1")
+    assert record.voxels["liver"] == labels.size
+    assert TRUSTED in record.flags
+    assert TRUSTED not in Store.open(tmp_path / "store").record("folder/p2").flags
+
+
+def test_two_runs_do_not_write_to_one_store(raw: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    with only_user(store), pytest.raises(ConfigurationError, match="wait until it ends"):
+        prepare("folder", raw, store, spacing_mm=SPACING)
+    assert prepare("folder", raw, store, spacing_mm=SPACING).done == ("p1", "p2", "p10")
+
+
+def test_a_full_disk_is_one_line_per_case(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = chunks.write
+
+    def full(array: np.ndarray, path: Path) -> None:
+        if "p2" in str(path):
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(array, path)
+
+    monkeypatch.setattr(chunks, "write", full)
+    report = prepare("folder", raw, tmp_path / "store", spacing_mm=SPACING)
+    (problem,) = report.problems
+    assert problem.case == "p2"
+    assert "No space is left" in problem.reason
+    assert "\n" not in problem.reason
+    assert [record.case for record in Store.open(tmp_path / "store").records] == ["p1", "p10"]
+    assert not list((tmp_path / "store").rglob("*partial*"))
+    monkeypatch.setattr(chunks, "write", write)
+    assert prepare("folder", raw, tmp_path / "store", spacing_mm=SPACING).done == ("p2",)
 
 
 def test_a_killed_worker_and_a_second_run_leave_the_same_bytes(raw: Path, tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ _EXIT_FAILED = 1
 _BODY_HU = -175
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
-_Store = Annotated[Path, typer.Argument(show_default=False, help="A store made by `suprem data prepare`.")]
+_Store = Annotated[
+    str, typer.Argument(show_default=False, help="A store made by `suprem data prepare`: folder or address.")
+]
 
 
 def verify(
@@ -97,7 +99,7 @@ def stats(
         datasets[record.dataset] = datasets.get(record.dataset, 0) + 1
     if output is not None:
         write_csv(rows, output / "structures.csv")
-        plot(rows, output / "structures.png", store.name)
+        plot(rows, output / "structures.png", store.rstrip("/").rpartition("/")[2])
     if as_json:
         found = [{key: None if value != value else value for key, value in asdict(row).items()} for row in rows]
         typer.echo(json.dumps({"cases": len(opened), "datasets": datasets, "structures": found}, indent=2))

@@ -8,6 +8,7 @@ import typer
 from suprem.cli._data_look import stats, verify, view
 from suprem.cli._data_overlap import overlap
 from suprem.cli._data_prepare import prepare
+from suprem.cli._data_pull import pull
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["data_app", "meaning", "print_table"]
 
 data_app = typer.Typer(help="Datasets: what is known about them, and their labels.", no_args_is_help=True)
+data_app.command("pull")(pull)
 data_app.command("prepare")(prepare)
 data_app.command("overlap")(overlap)
 data_app.command("verify")(verify)

@@ -86,8 +86,15 @@ def _look_up(table: torch.Tensor, labels: torch.Tensor, target: torch.Tensor, *,
     if exclusive:
         number = torch.where(table.any(1), table.to(torch.uint8).argmax(1) + 1, 0)
         torch.index_select(number, 0, flat, out=target.view(-1))
-    else:
+    elif flat.is_cuda:
         torch.index_select(table.T.contiguous(), 1, flat, out=target.view(len(target), -1))
+    else:  # most structures do not occur in a patch, and a CPU takes notice
+        there = table[torch.bincount(flat, minlength=len(table)) > 0].any(0)
+        for channel, column, some in zip(target, table.T.contiguous(), there.tolist(), strict=True):
+            if some:
+                torch.index_select(column, 0, flat, out=channel.view(-1))
+            else:
+                channel.zero_()
 
 
 def _stacked(tensors: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Samples: patches at seeded places for training, whole volumes for validation. Each is a function of its number."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from suprem.datamodules._classes import Channels
 from suprem.datamodules._splits import Case
 from suprem.errors import ConfigurationError
-from suprem.volumes.store import StoredCase
+from suprem.volumes.store import StoredCase, prefetch
 
 __all__ = ["PatchDataset", "PatchSettings", "Sample", "VolumeDataset", "epoch_plan"]
 
@@ -23,6 +23,8 @@ Start = tuple[int, int, int]
 _OPEN_CASES = 2
 """Opened arrays that a worker keeps, and with them the pages of their files: consecutive patches come from one case."""
 _MEANINGS = 256
+_AHEAD = 8
+"""Cases that are fetched in the background before they are needed, when a store is remote."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,9 @@ class _Cases:
             self._open.popitem(last=False)
         return stored
 
+    def prefetch(self, indices: Iterable[int]) -> None:
+        prefetch(self.cases[index].stored for index in indices)
+
     def sample(self, index: int, image: npt.NDArray[np.int16], labels: npt.NDArray[Any], seed: int | None) -> Sample:
         stored = self.opened(index)
         record = stored.record
@@ -176,7 +181,9 @@ class PatchDataset(torch.utils.data.Dataset[Sample]):
     def __getitem__(self, place: tuple[int, int]) -> Sample:
         epoch, number = place
         settings = self.settings
-        index = int(self._plan(epoch)[number // settings.per_volume])
+        turn, plan = number // settings.per_volume, self._plan(epoch)
+        index = int(plan[turn])
+        self._cases.prefetch(plan[turn + 1 : turn + 1 + _AHEAD])
         rng = np.random.default_rng([settings.seed, epoch, number])
         stored = self._cases.opened(index)
         start = self._start(stored, rng)
@@ -242,4 +249,5 @@ class VolumeDataset(torch.utils.data.Dataset[Sample]):
 
     def __getitem__(self, place: tuple[int, int]) -> Sample:
         stored = self._cases.opened(place[1])
+        self._cases.prefetch(range(place[1] + 1, min(place[1] + 1 + _AHEAD, len(self))))
         return self._cases.sample(place[1], stored.ct(), stored.labels(), None)

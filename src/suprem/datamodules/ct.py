@@ -32,7 +32,8 @@ class CTDataModule(LightningDataModule):
     resumed one goes on with the patch that would have come.
 
     Args:
-        stores: Folder of a store, or several with the same spacing.
+        stores: Folder or address of a store (see :meth:`suprem.volumes.store.Store.open`), or several with the same
+            spacing.
         classes: Structures in channel order; synonyms are accepted.
         patch_size: Voxels (x, y, z).
         batch_size: Patches per batch and process.
@@ -49,9 +50,12 @@ class CTDataModule(LightningDataModule):
         exclusive: Classes exclude each other; every case then has to be annotated with all of them.
         seed: Of everything that is drawn.
         num_workers: Reading processes; 0 reads in the training process.
+        cache_dir: Where cases of remote stores are kept; ``None`` takes ``$SUPREM_CACHE`` or ``~/.cache/suprem``.
+        cache_size: What they may take there.
 
     Raises:
         ConfigurationError: the stores do not fit together, or nothing is left to train on.
+        RemoteError: an address cannot be read.
         UnknownNameError: a class is annotated nowhere; the message offers the closest names.
     """
 
@@ -77,12 +81,14 @@ class CTDataModule(LightningDataModule):
         exclusive: bool = False,
         seed: int = 0,
         num_workers: int = 0,
+        cache_dir: str | Path | None = None,
+        cache_size: str | int = "50GiB",
     ) -> None:
         super().__init__()
         if hu_window[0] >= hu_window[1]:
             raise ConfigurationError(f"hu_window is {hu_window}; the first value must be the smaller one.")
         paths = [stores] if isinstance(stores, str | Path) else list(stores)
-        self.stores = tuple(Store.open(path) for path in paths)
+        self.stores = tuple(Store.open(path, cache_dir=cache_dir, cache_size=cache_size) for path in paths)
         self.channels = Channels(known_names(classes), exclusive)
         self.hu_window, self.batch_size, self.num_workers = hu_window, batch_size, num_workers
         self.weights, self.all_copies = weights, all_copies

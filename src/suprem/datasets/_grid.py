@@ -7,9 +7,12 @@ import numpy as np
 from suprem.errors import VolumeError
 from suprem.volumes.geometry import Volume, to_ras
 
-__all__ = ["same_grid"]
+__all__ = ["TRUSTED", "same_grid"]
 
 logger = logging.getLogger(__name__)
+
+TRUSTED = "the affine of the labels was another one; voxels of equal index were taken to belong together"
+"""What is noted with a case when that was allowed."""
 
 _TOLERANCE = 0.1
 """Fraction of a voxel by which the corners of two grids may differ and still be the same."""
@@ -24,7 +27,7 @@ def same_grid(labels: Volume, ct: Volume, *, trust_grid: bool = False) -> tuple[
         trust_grid: Where only the affines disagree, take voxels of equal stored index to belong together.
 
     Returns:
-        Labels and CT with the same shape and the CT's affine.
+        Labels and CT with the same shape and the CT's affine; the labels carry a warning if they were trusted.
 
     Raises:
         VolumeError: the shapes differ, or the affines do and ``trust_grid`` is not set.
@@ -46,7 +49,8 @@ def same_grid(labels: Volume, ct: Volume, *, trust_grid: bool = False) -> tuple[
             f"the header, or exclude the case.{trusting if labels.shape == ct.shape else ''}"
         )
     logger.warning("%s: its affine differs from that of %s; the index grid is trusted.", labels.name, ct.name)
-    return Volume(to_ras(Volume(labels.array, ct.affine, labels.name))[0].array, scan.affine, labels.name), scan
+    trusted = to_ras(Volume(labels.array, ct.affine, labels.name))[0].array
+    return Volume(trusted, scan.affine, labels.name, warnings=(TRUSTED,)), scan
 
 
 def _corner_distance(a: Volume, b: Volume) -> float:

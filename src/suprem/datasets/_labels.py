@@ -136,7 +136,7 @@ def harmonise_labels(labels: Volume, ct: Volume, label_map: LabelMap, *, trust_g
         lookup[value] = index
     indices = _looked_up(lookup, array)
     annotated = label_map.annotated if group is None else group.annotated
-    return _resolved(_Parts(indices, meanings), label_map, annotated, ct)
+    return _resolved(_Parts(indices, meanings), label_map, annotated, ct, labels.warnings)
 
 
 def harmonise_masks(
@@ -159,10 +159,11 @@ def harmonise_masks(
     upright, _ = to_ras(ct)
     parts = _Parts(np.zeros(upright.shape, dtype=np.uint16), [_Meaning(frozenset())])
     known = {parts.meanings[0]: 0}
-    read = set()
+    read, flags = set(), set[str]()
     for name, mask in masks:
         value = label_map.value_of(name)
         aligned, _ = same_grid(mask, ct, trust_grid=trust_grid)
+        flags |= set(aligned.warnings)
         _overlay(parts, known, value, aligned.array != 0)
         read.add(value)
     _compact(parts)
@@ -171,7 +172,7 @@ def harmonise_masks(
         for structure in label_map.annotated
     }
     annotated = frozenset(structure for structure, values in needed.items() if values <= read)
-    return _resolved(parts, label_map, annotated, upright)
+    return _resolved(parts, label_map, annotated, upright, tuple(sorted(flags)))
 
 
 def _overlay(parts: _Parts, known: dict[_Meaning, int], value: int, mask: npt.NDArray[np.bool_]) -> None:
@@ -197,9 +198,11 @@ def _compact(parts: _Parts) -> None:
     parts.meanings = [meaning for meaning, keep in zip(parts.meanings, used, strict=True) if keep]
 
 
-def _resolved(parts: _Parts, label_map: LabelMap, annotated: frozenset[str], ct: Volume) -> HarmonisedLabels:
+def _resolved(
+    parts: _Parts, label_map: LabelMap, annotated: frozenset[str], ct: Volume, warnings: tuple[str, ...]
+) -> HarmonisedLabels:
     """Splits what has to be split, and turns meanings into the palette."""
-    flags: list[str] = []
+    flags = list(warnings)
     if label_map.pairs:
         midline = body_midline(ct.array)
         for pair in label_map.pairs:

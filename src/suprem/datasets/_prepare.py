@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from suprem._files import atomic_path, check_writable
+from suprem._files import atomic_path, check_writable, only_user
 from suprem._workers import map_unordered
 from suprem.datasets._discover import Discovery, Problem
 from suprem.datasets._harmonise import harmonise
@@ -108,7 +108,7 @@ def prepare(
         progress: Called after each case.
 
     Raises:
-        ConfigurationError: no such folder, no cases in it, a store with other settings, or bad arguments.
+        ConfigurationError: no such folder, no cases in it, a store with other settings or in use, or bad arguments.
         UnknownNameError: no such dataset or variant.
         OutputError: the store cannot be written at all.
     """
@@ -116,18 +116,20 @@ def prepare(
     found = find_dataset(dataset).discover(source, variant)
     settings = StoreSettings(spacing_mm)
     check_writable(store)
-    create_store(store, settings)
-    todo, failed = _divided(store, found.cases)
-    work = [_Job(files, source, store, settings, trust_grid) for files in todo]
-    for number, (job, result) in enumerate(map_unordered(_add, work, jobs=jobs, scheduler=scheduler), start=1):
-        reason = _reason(job, result)
-        if reason is not None:
-            failed[job.files.case] = reason
-        if progress is not None:
-            progress(Step(job.files.case, reason, number, len(work)))
-    write_index(store)
-    report = _report(dataset, found, {files.case for files in todo}, failed)
-    _write_problems(store / PROBLEMS, dataset, report.problems)
+    store.mkdir(parents=True, exist_ok=True)
+    with only_user(store):  # whoever writes the index removes what others seem to have left half-written
+        create_store(store, settings)
+        todo, failed = _divided(store, found.cases)
+        work = [_Job(files, source, store, settings, trust_grid) for files in todo]
+        for number, (job, result) in enumerate(map_unordered(_add, work, jobs=jobs, scheduler=scheduler), start=1):
+            reason = _reason(job, result)
+            if reason is not None:
+                failed[job.files.case] = reason
+            if progress is not None:
+                progress(Step(job.files.case, reason, number, len(work)))
+        write_index(store)
+        report = _report(dataset, found, {files.case for files in todo}, failed)
+        _write_problems(store / PROBLEMS, dataset, report.problems)
     return report
 
 

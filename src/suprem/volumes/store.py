@@ -13,32 +13,31 @@
 
 Every file is a function of its content alone: the same scan gives the same bytes. A case folder appears only when it is
 complete, so an interrupted run leaves nothing that could be mistaken for a case.
+
+A store can be read from an address (S3, HTTP, the Hub) as well: cases are then copied to a cache of limited size.
 """
 
 import json
-import shutil
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from suprem._files import atomic_folder, atomic_path, sha256_file
-from suprem.errors import ConfigurationError, LabelSpaceError, UnknownNameError, VolumeError, did_you_mean
+from suprem._files import atomic_folder, atomic_path, parse_size, remove_leftovers, sha256_file
+from suprem.errors import ConfigurationError, UnknownNameError, did_you_mean
 from suprem.volumes import _chunks as chunks
 from suprem.volumes import _store_content as content
 from suprem.volumes._case_record import CaseRecord, Details, FileRecord, StoreSettings, read_json, write_json
+from suprem.volumes._remote import RemoteFiles, default_cache_folder, is_remote
+from suprem.volumes._stored_case import CT, DETAILS, FOREGROUND, LABELS, StoredCase, prefetch
 from suprem.volumes.geometry import Volume
 
 __all__ = ["CaseRecord", "FileRecord", "Store", "StoreSettings", "StoredCase", "create_store", "write_case"]
-__all__ += ["finished_case", "finished_cases", "write_index"]
-
-Box = tuple[slice, slice, slice]
+__all__ += ["finished_case", "finished_cases", "prefetch", "write_index"]
 
 _SETTINGS, _INDEX, _CASES = "store.json", "index.jsonl", "cases"
-_CT, _LABELS, _FOREGROUND, _DETAILS = "ct.b2nd", "labels.b2nd", "foreground.npy", "case.json"
 
 
 def create_store(root: str | Path, settings: StoreSettings) -> None:
@@ -127,14 +126,14 @@ def _write_files(root: Path, details: Details, ct: Volume, labels: Volume | None
     indices = None if labels is None else labels.array
     names, key = details.record.annotated, details.record.key
     with atomic_folder(root / _CASES / key, overwrite=True) as folder:
-        chunks.write(ct.array, folder / _CT)
+        chunks.write(ct.array, folder / CT)
         if indices is not None:
-            chunks.write(indices, folder / _LABELS)
+            chunks.write(indices, folder / LABELS)
         points = content.foreground(ct.array, indices, details.table, names, key)
-        np.save(folder / _FOREGROUND, points, allow_pickle=False)
+        np.save(folder / FOREGROUND, points, allow_pickle=False)
         files = {p.name: FileRecord(p.stat().st_size, sha256_file(p)) for p in sorted(folder.iterdir())}
         record = replace(details.record, files=files)
-        write_json(replace(details, record=record).to_json(), folder / _DETAILS)
+        write_json(replace(details, record=record).to_json(), folder / DETAILS)
     return record
 
 
@@ -144,13 +143,13 @@ def finished_case(root: str | Path, key: str) -> CaseRecord | None:
     Raises:
         ConfigurationError: its ``case.json`` is damaged.
     """
-    path = Path(root) / _CASES / key / _DETAILS
+    path = Path(root) / _CASES / key / DETAILS
     return Details.from_json(read_json(path), path).record if path.is_file() else None
 
 
 def finished_cases(root: str | Path) -> list[str]:
     """Keys of the cases that are complete, sorted. Lists the folders, so it is for preparing, not for training."""
-    found = (Path(root) / _CASES).glob(f"*/*/{_DETAILS}")
+    found = (Path(root) / _CASES).glob(f"*/*/{DETAILS}")
     return sorted(f"{p.parents[1].name}/{p.parent.name}" for p in found if not p.parent.name.startswith("."))
 
 
@@ -162,9 +161,9 @@ def write_index(root: str | Path) -> tuple[CaseRecord, ...]:
         OutputError: the index cannot be written.
     """
     top = Path(root)
-    for leftover in (top / _CASES).glob("*/.*.partial-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    paths = [top / _CASES / key / _DETAILS for key in finished_cases(top)]
+    for folder in (top, *(top / _CASES).glob("*/")):
+        remove_leftovers(folder)
+    paths = [top / _CASES / key / DETAILS for key in finished_cases(top)]
     records = tuple(Details.from_json(read_json(path), path).record for path in paths)
     with atomic_path(top / _INDEX) as temporary, temporary.open("w", encoding="utf-8") as file:
         for record in records:
@@ -178,35 +177,51 @@ class Store:
     Opening reads the settings and the index only; arrays are opened by the process that reads from them.
 
     Attributes:
-        root: the folder.
+        root: the folder, or the address.
         settings: spacing and HU range of all cases.
         records: what the index knows of each case, sorted by key.
     """
 
-    def __init__(self, root: Path, settings: StoreSettings, records: tuple[CaseRecord, ...]) -> None:
-        self.root, self.settings, self.records = root, settings, records
+    def __init__(
+        self,
+        root: str | Path,
+        settings: StoreSettings,
+        records: tuple[CaseRecord, ...],
+        remote: RemoteFiles | None = None,
+    ) -> None:
+        self.root, self.settings, self.records, self._remote = root, settings, records, remote
         self._position = {record.key: number for number, record in enumerate(records)}
 
     @classmethod
-    def open(cls, root: str | Path) -> "Store":
+    def open(cls, root: str | Path, *, cache_dir: str | Path | None = None, cache_size: str | int = "50GiB") -> "Store":
         """Opens a store.
 
+        Args:
+            root: Folder, or an address such as ``s3://bucket/store``, ``https://host/store`` or
+                ``hf://datasets/owner/name@revision/store``.
+            cache_dir: Where cases of an address are kept; ``None`` takes ``$SUPREM_CACHE`` or ``~/.cache/suprem``.
+            cache_size: What they may take there; those used longest ago make room.
+
         Raises:
-            ConfigurationError: the folder is no store, has no index yet, or its files are damaged.
+            ConfigurationError: the folder is no store, has no index yet, or its files are damaged; the address is of
+                an unknown kind.
+            RemoteError: the address cannot be read.
         """
+        if is_remote(root):
+            folder = Path(cache_dir) if cache_dir else default_cache_folder()
+            remote = RemoteFiles(str(root), folder, parse_size(cache_size))
+            settings = StoreSettings.from_json(_parsed(remote.text(_SETTINGS), root, _SETTINGS), Path(_SETTINGS))
+            return cls(root, settings, _records(remote.text(_INDEX), f"{root}/{_INDEX}"), remote)
         top = Path(root)
-        settings = _settings(top)
         path = top / _INDEX
+        settings = _settings(top)
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-            records = tuple(CaseRecord.from_json(json.loads(line), path) for line in lines)
+            text = path.read_text(encoding="utf-8")
         except FileNotFoundError as error:
             raise ConfigurationError(f"{top} has no index; let `suprem data prepare` finish first.") from error
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"{path} cannot be read: {error}. Run `suprem data prepare` again.") from error
-        for record in records:  # an index from elsewhere must not lead out of the store
-            _folder_name(record.dataset), _folder_name(record.case)
-        return cls(top, settings, records)
+        return cls(top, settings, _records(text, f"{path}"))
 
     def __len__(self) -> int:
         return len(self.records)
@@ -223,118 +238,22 @@ class Store:
 
     def case(self, key: str) -> "StoredCase":
         """One case, its arrays not opened yet."""
-        return StoredCase(self.root / _CASES / key, self.record(key))
+        return StoredCase(Path(self.root) / _CASES / key, self.record(key), self._remote)
 
     def verify(self, key: str) -> list[str]:
         """What is wrong with the files of a case: one sentence each, none when size and hash agree with the index."""
         problems = []
-        for name, known in self.record(key).files.items():
-            path = self.root / _CASES / key / name
-            if not path.is_file():
-                problems.append(f"{path} is missing.")
-            elif path.stat().st_size != known.size:
-                problems.append(f"{path} has {path.stat().st_size} bytes instead of {known.size}.")
-            elif sha256_file(path) != known.sha256:
-                problems.append(f"{path} has other content than when it was written.")
+        case = self.case(key)
+        with case.held() as folder:
+            for name, known in case.record.files.items():
+                path = folder / name
+                if not path.is_file():
+                    problems.append(f"{path} is missing.")
+                elif path.stat().st_size != known.size:
+                    problems.append(f"{path} has {path.stat().st_size} bytes instead of {known.size}.")
+                elif sha256_file(path) != known.sha256:
+                    problems.append(f"{path} has other content than when it was written.")
         return problems
-
-
-class StoredCase:
-    """One case of a store; arrays are opened on first use.
-
-    Attributes:
-        record: its entry in the index.
-    """
-
-    def __init__(self, folder: Path, record: CaseRecord) -> None:
-        self._folder, self.record = folder, record
-
-    def __getstate__(self) -> dict[str, Any]:
-        # An open array must not travel to another process.
-        return {"_folder": self._folder, "record": self.record}
-
-    @cached_property
-    def _details(self) -> Details:
-        path = self._folder / _DETAILS
-        details = Details.from_json(read_json(path), path)
-        if details.record != self.record:
-            raise ConfigurationError(f"{path} disagrees with the index; run `suprem data prepare` again.")
-        return details
-
-    @property
-    def table(self) -> tuple[frozenset[str], ...]:
-        """Palette index -> structures that a voxel of that index belongs to."""
-        return self._details.table
-
-    @property
-    def ignore(self) -> int | None:
-        """Palette index of voxels that are unknown in every structure."""
-        return self._details.ignore
-
-    def ct(self, box: Box | None = None) -> npt.NDArray[np.int16]:
-        """HU, int16 (X, Y, Z) in RAS, of a box or of the whole scan.
-
-        Raises:
-            VolumeError: the file is missing, damaged, or not what the index says.
-        """
-        return self._read(self._ct, _CT, box)
-
-    def labels(self, box: Box | None = None) -> npt.NDArray[Any]:
-        """Palette indices, uint8 or uint16 (X, Y, Z), of a box or of the whole scan.
-
-        Raises:
-            LabelSpaceError: nothing is annotated in this case.
-            VolumeError: the file is missing, damaged, or not what the index says.
-        """
-        return self._read(self._labels, _LABELS, box)
-
-    def foreground(self, structure: str | None = None) -> npt.NDArray[np.intp]:
-        """Some voxels of an annotated structure, of the body for ``None``: indices (K, 3), empty where it is absent.
-
-        Raises:
-            LabelSpaceError: the structure is not annotated in this case.
-        """
-        if structure is None:
-            rank = content.BODY
-        elif structure in self.record.annotated:
-            rank = self.record.annotated.index(structure)
-        else:
-            raise LabelSpaceError(f"{structure!r} is not annotated in {self.record.key}.")
-        return self._points[self._points[:, 0] == rank, 1:].astype(np.intp)
-
-    def _checked(self, name: str) -> Path:
-        # A memory-mapped file that is shorter than its header says would end the process, not raise an error.
-        path, known = self._folder / name, self.record.files.get(name)
-        if known is None or not path.is_file() or path.stat().st_size != known.size:
-            raise VolumeError(f"{path} is missing or has another size than the index says; prepare the case again.")
-        return path
-
-    def _read(self, array: Any, name: str, box: Box | None) -> npt.NDArray[Any]:
-        try:
-            return np.asarray(array[box if box else slice(None)])
-        except (RuntimeError, ValueError) as error:
-            raise VolumeError(f"{self._folder / name} is damaged: {error}. Prepare the case again.") from error
-
-    @cached_property
-    def _points(self) -> npt.NDArray[np.uint16]:
-        path = self._checked(_FOREGROUND)
-        try:
-            points = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise VolumeError(f"{path} cannot be read: {error}. Prepare the case again.") from error
-        if points.dtype != np.uint16 or points.ndim != 2 or points.shape[1] != 4:
-            raise VolumeError(f"{path} holds {points.dtype} {points.shape}; prepare the case again.")
-        return np.asarray(points)
-
-    @cached_property
-    def _ct(self) -> Any:
-        return chunks.open_array(self._checked(_CT), self.record.shape, ("int16",))
-
-    @cached_property
-    def _labels(self) -> Any:
-        if not self.record.labelled:
-            raise LabelSpaceError(f"{self.record.key} has no labels; it was published without.")
-        return chunks.open_array(self._checked(_LABELS), self.record.shape, ("uint8", "uint16"))
 
 
 def _settings(root: Path) -> StoreSettings:
@@ -342,6 +261,27 @@ def _settings(root: Path) -> StoreSettings:
     if not path.is_file():
         raise ConfigurationError(f"{root} is no store: it has no {_SETTINGS}. Make one with `suprem data prepare`.")
     return StoreSettings.from_json(read_json(path), path)
+
+
+def _parsed(text: str, root: str | Path, name: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{root} is no store: its {name} cannot be read: {error}.") from error
+
+
+def _records(text: str, place: str) -> tuple[CaseRecord, ...]:
+    try:
+        records = tuple(CaseRecord.from_json(json.loads(line), Path(place)) for line in text.splitlines())
+    except ConfigurationError:
+        raise
+    except ValueError as error:
+        raise ConfigurationError(f"{place} cannot be read: {error}. Run `suprem data prepare` again.") from error
+    for record in records:  # an index from elsewhere must not lead out of the store
+        _folder_name(record.dataset), _folder_name(record.case)
+        if not set(record.files) <= {CT, LABELS, FOREGROUND}:
+            raise ConfigurationError(f"{place} names other files than a store has: {', '.join(record.files)}.")
+    return records
 
 
 def _folder_name(name: str) -> str:

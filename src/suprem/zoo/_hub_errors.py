@@ -70,15 +70,15 @@ def _translated(error: BaseException, wanted: "HubFile") -> SupremError | None:
 
     if isinstance(error, (OfflineModeIsEnabled, LocalEntryNotFoundError)):
         return OfflineError(
-            f"{wanted} is not in the cache, and HF_HUB_OFFLINE forbids the network. Unset it, download the file "
-            "elsewhere into the same cache, or use the bundled 'segresnet_tiny.phantom'."
+            f"{wanted} is not in the cache, and HF_HUB_OFFLINE forbids the network. Unset it, or download the file "
+            f"elsewhere into the same place{wanted.otherwise}."
         )
     if isinstance(error, HfHubHTTPError):
         return _refused(error.response.status_code, error, wanted)
     if _is_transport(error):
         return OfflineError(
             f"{wanted} is not in the cache, and the Hub cannot be reached ({type(error).__name__}: {error}). Check the "
-            "network and proxy, or use the bundled 'segresnet_tiny.phantom'."
+            f"network and proxy{wanted.otherwise}."
         )
     if isinstance(error, HFValidationError):
         return HubError(f"{wanted}: {error} Write it as owner/repo.")

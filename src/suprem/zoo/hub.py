@@ -8,7 +8,7 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from suprem.zoo.card import Card
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
 
-__all__ = ["Fetched", "HubFile", "cached_card", "fetch_card", "fetch_file", "fetch_folder"]
+__all__ = ["Fetched", "HubFile", "cached_card", "fetch_card", "fetch_dataset", "fetch_file", "fetch_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class HubFile:
         revision: commit, tag or branch; ``None`` for the main branch.
         size_bytes: expected size.
         sha256: expected digest.
+        otherwise: what else can be done when it cannot be had.
     """
 
     repo: str
@@ -50,6 +51,7 @@ class HubFile:
     revision: str | None = None
     size_bytes: int | None = None
     sha256: str | None = None
+    otherwise: str = ", or use the bundled 'segresnet_tiny.phantom'"
 
     def __str__(self) -> str:
         return f"{self.filename} of {self.repo}" + (f" at {self.revision}" if self.revision else "")
@@ -123,6 +125,32 @@ def fetch_folder(
     except HubError as error:  # they are for `suprem zoo verify` alone
         logger.warning("%s: no golden outputs, so the computation cannot be verified: %s", repo, error)
     return config.path.parent
+
+
+def fetch_dataset(
+    repo: str, folder: str | Path, *, revision: str | None = None, only: Sequence[str] = (), progress: bool = True
+) -> Path:
+    """The files of a dataset repository, in a folder of the user's; what is there already is not fetched again.
+
+    Args:
+        repo: owner/name.
+        folder: where the files go, in the layout of the repository.
+        revision: commit, tag or branch; ``None`` for the main branch.
+        only: patterns such as ``"*_00000*.tar.gz"``; empty for all files.
+        progress: show a progress bar.
+
+    Raises:
+        OfflineError: the Hub cannot be reached.
+        HubError: the Hub refuses, for instance because its terms were not accepted.
+    """
+    from huggingface_hub import snapshot_download
+
+    wanted = HubFile(f"datasets/{repo}", ", ".join(only) or "all files", revision, otherwise="")
+    with explained(wanted), _progress_bars(progress):
+        place = snapshot_download(
+            repo, repo_type="dataset", revision=revision, local_dir=folder, allow_patterns=list(only) or None
+        )
+    return Path(place)
 
 
 def fetch_file(
