@@ -1,6 +1,6 @@
 """Training crops per second of `CTDataModule`, against MONAI, MONAI's PersistentDataset, nnU-Net and TorchIO.
 
-    python experiments/benchmarks/data_loading.py           # about half an hour
+    python experiments/benchmarks/data_loading.py           # about an hour
     python experiments/benchmarks/data_loading.py --quick   # a minute, on tiny volumes: does it still run?
 
 All contenders load 96^3 crops from the same eight phantoms of about 300^3 voxels, with two workers, batches of four and

@@ -1,4 +1,5 @@
 import logging
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from suprem.datamodules import CTDataModule
-from suprem.errors import ConfigurationError, UnknownNameError
+from suprem.errors import ConfigurationError, UnknownNameError, VolumeError
 from suprem.phantom import PhantomCase
 from suprem.volumes.store import Store, StoreSettings, create_store, write_index
 from tests.datamodules.conftest import FIRST, SPACING, add
@@ -156,6 +157,16 @@ def test_only_the_patch_is_read(store: Path, monkeypatch: pytest.MonkeyPatch) ->
     list(_module(store, samples_per_epoch=8).train_dataloader())
     assert len(read) == 8
     assert all(max(shape) <= 16 for shape in read)
+
+
+def test_the_index_alone_is_enough_to_choose_cases(store: Path, tmp_path: Path) -> None:
+    for name in ("store.json", "index.jsonl"):
+        shutil.copy(store / name, tmp_path / name)
+    module = CTDataModule(tmp_path, CLASSES)
+    loader = module.train_dataloader()
+    assert len(loader) == len(CTDataModule(store, CLASSES).train_dataloader())
+    with pytest.raises(VolumeError, match="is missing"):
+        next(iter(loader))
 
 
 def test_mirroring_swaps_the_sides(store: Path) -> None:

@@ -9,8 +9,7 @@ import pytest
 from suprem.errors import ConfigurationError, IntegrityError, OutputError, RemoteError
 from suprem.volumes import Volume, _remote
 from suprem.volumes.store import Store, StoreSettings, create_store, prefetch, write_case, write_index
-
-from .remote_server import FolderServer, serve_folder
+from tests.volumes.remote_server import FolderServer, serve_folder
 
 AFFINE = np.diag([1.5, 1.5, 2.0, 1.0])
 

@@ -207,6 +207,17 @@ class SegmentationTask(BaseTask):
         score = self._dice(logits, batch["target"], batch.get("annotated"), batch.get("known")).double()
         self._dice_sums = self._dice_sums.to(score.device) + torch.stack([score.nansum(0), (~score.isnan()).sum(0)])
 
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Masks of whole scans, as from :class:`suprem.datamodules.ScanDataModule`.
+
+        Returns:
+            ``mask`` bool (N, C, X, Y, Z), or for exclusive classes int64 (N, X, Y, Z) with 0 for background, on the
+            grid of the batch; ``keys`` and ``affine`` of the batch.
+        """
+        logits = self(batch["image"])
+        kept = {name: value for name, value in batch.items() if name in ("keys", "affine")}
+        return {"mask": logits.argmax(1) if self.exclusive else logits > 0, **kept}
+
     def _step(self, batch: Batch, stage: str) -> tuple[torch.Tensor, torch.Tensor]:
         logits = self(batch["image"])
         annotated = None if self.exclusive else batch.get("annotated")
