@@ -9,10 +9,8 @@ One CPU thread and about an hour are enough. The run continues from `RUN_FOLDER/
 
 import argparse
 import csv
-import functools
 import logging
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from suprem.labels import label_space
 from suprem.phantom import TRAINING_SEEDS, VALIDATION_SEEDS, phantom_table
+from suprem.tasks.optimisation import Optimisation
 from suprem.tasks.segmentation import SegmentationTask
 
 CLASSES = label_space("universal_32").names
@@ -129,24 +128,6 @@ class Record(Callback):
             writer.writerow({"step": trainer.global_step, "seconds": round(seconds), **scores})
 
 
-def head_parameters(task: SegmentationTask) -> list[torch.nn.Parameter]:
-    """Weight and bias of the output convolution."""
-    return [task.network.get_parameter(key) for key in task.network.head_keys]
-
-
-def two_rates(
-    parameters: Iterable[torch.nn.Parameter], *, head: list[torch.nn.Parameter], lr: float, factor: float = 15.0
-) -> torch.optim.Optimizer:
-    """AdamW with a higher learning rate for the output convolution.
-
-    AdamW moves a weight by about its learning rate per step at most, and telling rare structures apart with eight
-    features takes large weights. See the README for the run without it.
-    """
-    rest = [p for p in parameters if all(p is not q for q in head)]
-    groups = [{"params": rest, "lr": lr}, {"params": head, "lr": factor * lr}]
-    return torch.optim.AdamW(groups, weight_decay=1e-4)
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -171,9 +152,10 @@ def main() -> None:
         backbone_kwargs=BACKBONE_KWARGS,
         inferer=SlidingWindowInferer(roi_size=PATCH, sw_batch_size=1, overlap=0.25, mode="gaussian"),
         prior=0.02,
-        warmup_steps=100,
+        # AdamW moves a weight by about its learning rate per step at most, and telling rare structures apart with eight
+        # features takes large weights in the output layer. See the README for the run without a rate of its own.
+        optimisation=Optimisation(options.lr, weight_decay=1e-4, head_rate=15.0),
     )
-    task.optimizer_factory = functools.partial(two_rates, head=head_parameters(task), lr=options.lr)
     task.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     _log.info("%d parameters", sum(p.numel() for p in task.network.parameters()))
     trainer = Trainer(

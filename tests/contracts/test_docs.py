@@ -45,7 +45,7 @@ COMMANDS = [
     (f"{snippet}: {line}", line)
     for snippet in SNIPPETS
     if snippet.language == "bash"
-    for line in snippet.code.splitlines()
+    for line in snippet.code.replace("\\\n", "").splitlines()
     if line.startswith("suprem ")
 ]
 

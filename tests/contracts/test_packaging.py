@@ -114,7 +114,7 @@ MODULES = {  # distribution -> module, where the names differ
     "pyyaml": "yaml",
     "simpleitk": "SimpleITK",
 }
-NOT_IMPORTED = {"einops"}  # MONAI's SwinUNETR imports it
+NOT_IMPORTED = {"einops", "jsonargparse"}  # MONAI's SwinUNETR and Lightning's command line import them
 
 
 def _third_party_imports() -> set[str]:

@@ -38,6 +38,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_from_own_data_to_masks(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import pytorch_lightning as pl
 
+    from suprem.tasks.optimisation import Optimisation
     from suprem.tasks.segmentation import SegmentationTask
     from suprem.zoo import Preprocessing
 
@@ -54,7 +55,7 @@ def test_from_own_data_to_masks(raw: Path, tmp_path: Path, capsys: pytest.Captur
         seed=1,
     )
     contract = Preprocessing(spacing_mm=(6.0, 6.0, 6.0), hu_window=data.hu_window, patch_size=data.patches.size)
-    task = SegmentationTask(None, CLASSES, init=INIT, preprocessing=contract, warmup_steps=1)
+    task = SegmentationTask(None, CLASSES, init=INIT, preprocessing=contract, optimisation=Optimisation(warmup_steps=1))
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=2, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False,

@@ -59,6 +59,7 @@ class SegResNet(SegmentationNetwork, MonaiSegResNet):
             upsample_mode="nontrainable",
         )
         levels = len(blocks_down) - 1
+        self.encoder_stages = ("convInit.", *(f"down_layers.{level}." for level in range(len(blocks_down))))
         self.divisor = 2**levels
         self.decoder_channels, self.bottleneck_channels = init_filters, init_filters * 2**levels
 

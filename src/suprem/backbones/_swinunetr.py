@@ -60,6 +60,8 @@ class SwinUNETR(SegmentationNetwork, MonaiSwinUNETR):
     """
 
     head_path: ClassVar[str] = "out.conv.conv"
+    # The convolutions beside the transformer (encoder1 to encoder10) work on skip connections and count as decoder.
+    encoder_stages = ("swinViT.patch_embed.", *(f"swinViT.layers{number}." for number in range(1, 5)))
     input_keys = (
         "swinViT.patch_embed.proj.weight",
         "encoder1.layer.conv1.conv.weight",

@@ -113,6 +113,7 @@ class UNet(SegmentationNetwork):
     """
 
     head_path: ClassVar[str] = "out_tr.final_conv"
+    encoder_stages = ("down_tr64.", "down_tr128.", "down_tr256.", "down_tr512.")
     input_keys = ("down_tr64.ops.0.conv1.weight",)
     min_bottleneck_voxels = 2
     divisor = 8

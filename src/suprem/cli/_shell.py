@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,7 +60,9 @@ def _add_commands() -> None:
         if group is not None:
             app.add_typer(group, name=module.name)
         else:
-            app.command(module.name)(getattr(content, module.name))
+            # Commands that parse their own words, help included, say so.
+            own: dict[str, Any] | None = getattr(content, "CONTEXT_SETTINGS", None)
+            app.command(module.name, context_settings=own)(getattr(content, module.name))
 
 
 _add_commands()

@@ -96,6 +96,8 @@ class CTDataModule(LightningDataModule):
         outside = max(round(hu_window[0]), -32768)
         self.patches = PatchSettings((x, y, z), samples_per_volume, positive, seed, outside)
         self.profile = profile(augmentation)
+        self._training: StreamLoader | None = None
+        self._resumed: dict[str, int] = {}
         self._check_spacing(paths)
         self.split = self._split(val_fraction, subset)
         self._check_weights()
@@ -161,7 +163,26 @@ class CTDataModule(LightningDataModule):
             weights=self.weights,
             all_copies=self.all_copies,
         )
-        return self._loader(dataset, batch_size=self.batch_size)
+        self._training = self._loader(dataset, batch_size=self.batch_size)
+        if self._resumed:
+            self._training.load_state_dict(self._resumed)
+            self._resumed = {}
+        return self._training
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the training has come in its epoch, for the trainer's checkpoints."""
+        return {"training": self._training.state_dict()} if self._training else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on where a checkpoint was written.
+
+        Lightning restores loaders by itself, but not when the task has asked for the number of steps before: the loader
+        is made then, and the state comes too late for it.
+        """
+        self._resumed = state_dict.get("training", {})
+        if self._training and self._resumed:
+            self._training.load_state_dict(self._resumed)
+            self._resumed = {}
 
     def val_dataloader(self) -> StreamLoader | list[StreamLoader]:
         """Whole volumes one by one, each on one process; an empty list when nothing validates."""

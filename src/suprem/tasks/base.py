@@ -1,45 +1,38 @@
 """What all training tasks share: the order of construction, the optimiser and its schedule."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal
 
-import torch
 from pytorch_lightning import LightningModule
+from torch import nn
 from torch.optim import Optimizer
 
-from suprem.tasks.schedules import warmup_cosine
+from suprem.errors import ConfigurationError
+from suprem.tasks.optimisation import Optimisation, adamw, parameter_groups
+from suprem.tasks.schedules import warmup_cosine, warmup_cosine_epochs
 
-__all__ = ["BaseTask", "OptimizerFactory", "adamw"]
-
-OptimizerFactory = Callable[[Iterable[torch.nn.Parameter]], Optimizer]
-
-
-def adamw(parameters: Iterable[torch.nn.Parameter]) -> Optimizer:
-    """AdamW with learning rate 1e-4 and weight decay 1e-5, the values of the paper."""
-    return torch.optim.AdamW(parameters, lr=1e-4, weight_decay=1e-5)
+__all__ = ["BaseTask"]
 
 
 class BaseTask(LightningModule, ABC):
     """A LightningModule that builds itself through hooks, in the order models, losses, metrics.
 
     Args:
-        optimizer: makes the optimiser from the trainable parameters.
-        warmup_steps: steps of linear warm-up in front of the cosine; see
-            :func:`suprem.tasks.schedules.warmup_cosine`.
+        optimisation: learning rates, weight decay and schedule.
 
     Attributes:
+        network: what is trained.
         monitor: logged quantity that selects checkpoints.
         mode: whether the best value of ``monitor`` is its largest or its smallest.
     """
 
     monitor: ClassVar[str] = "val/loss"
     mode: ClassVar[Literal["min", "max"]] = "min"
+    network: nn.Module
 
-    def __init__(self, *, optimizer: OptimizerFactory = adamw, warmup_steps: int = 100) -> None:
+    def __init__(self, *, optimisation: Optimisation | None = None) -> None:
         super().__init__()
-        self.optimizer_factory = optimizer
-        self.warmup_steps = warmup_steps
+        self.optimisation = optimisation or Optimisation()
 
     def build(self) -> None:
         """Calls the hooks; subclasses do so at the end of ``__init__``, when their arguments are stored."""
@@ -59,9 +52,25 @@ class BaseTask(LightningModule, ABC):
     def configure_metrics(self) -> None:
         """Makes the metrics."""
 
+    def make_optimizer(self, groups: list[dict[str, Any]]) -> Optimizer:
+        """AdamW; override it for another one. Rates and decay stand in the groups."""
+        return adamw(groups)
+
     def configure_optimizers(self) -> Any:
-        """The optimiser over the trainable parameters, with warm-up and cosine decay per step."""
-        optimizer = self.optimizer_factory([p for p in self.parameters() if p.requires_grad])
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = warmup_cosine(optimizer, warmup_steps=min(self.warmup_steps, total - 1), total_steps=total)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        """The optimiser over the trainable parameters, with warm-up and cosine decay per step or per epoch.
+
+        Raises:
+            ConfigurationError: the schedule is in epochs, but the run has no number of epochs.
+        """
+        settings = self.optimisation
+        optimizer = self.make_optimizer(parameter_groups(self.network, settings))
+        if settings.warmup_epochs is None:
+            total = int(self.trainer.estimated_stepping_batches)
+            warmup = min(settings.warmup_steps, total - 1)
+            schedule = warmup_cosine(optimizer, warmup_steps=warmup, total_steps=total)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        epochs = self.trainer.max_epochs
+        if epochs is None or epochs < 1:
+            raise ConfigurationError("warmup_epochs needs a number of epochs; give the trainer max_epochs.")
+        by_epoch = warmup_cosine_epochs(optimizer, warmup_epochs=settings.warmup_epochs, total_epochs=epochs)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": by_epoch, "interval": "epoch"}}

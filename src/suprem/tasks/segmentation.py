@@ -9,12 +9,14 @@ from typing import Any, ClassVar, Literal, NotRequired, TypedDict
 import torch
 from monai.inferers.utils import sliding_window_inference
 
+from suprem.adapters import Strategy, apply_strategy, merge_lora
 from suprem.backbones import create_model
 from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import ConfigurationError, TrainingError
 from suprem.labels import canonical_name
 from suprem.losses import DiceCELoss
-from suprem.tasks.base import BaseTask, OptimizerFactory, adamw
+from suprem.tasks.base import BaseTask
+from suprem.tasks.optimisation import Optimisation
 from suprem.zoo import ModelConfig, Preprocessing, load_pretrained, save_folder
 
 __all__ = ["Batch", "Inferer", "SegmentationTask"]
@@ -57,8 +59,9 @@ class SegmentationTask(BaseTask):
         inferer: how a validation image is predicted; ``None`` slides a window of the patch size of ``preprocessing``,
             and without one runs the network on the whole image at once.
         prior: foreground probability that a head without ``init`` starts with; ``None`` keeps its random bias.
-        optimizer: see :class:`suprem.tasks.base.BaseTask`.
-        warmup_steps: see :class:`suprem.tasks.base.BaseTask`.
+        strategy: which parameters are trained, see :func:`suprem.adapters.strategies.apply_strategy`.
+        lora_rank: rank of the adapters of the strategy ``"lora"``.
+        optimisation: learning rates, weight decay and schedule.
 
     Raises:
         ConfigurationError: neither ``backbone`` nor ``init`` is given, or they contradict each other.
@@ -74,6 +77,7 @@ class SegmentationTask(BaseTask):
         torch.Size([1, 2, 16, 16, 16])
     """
 
+    network: SegmentationNetwork
     monitor: ClassVar[str] = "val/dice"
     mode: ClassVar[Literal["min", "max"]] = "max"
 
@@ -89,17 +93,28 @@ class SegmentationTask(BaseTask):
         backbone_kwargs: Mapping[str, Any] | None = None,
         inferer: Inferer | None = None,
         prior: float | None = None,
-        optimizer: OptimizerFactory = adamw,
-        warmup_steps: int = 100,
+        strategy: Strategy = "full",
+        lora_rank: int = 4,
+        optimisation: Optimisation | None = None,
     ) -> None:
-        super().__init__(optimizer=optimizer, warmup_steps=warmup_steps)
+        super().__init__(optimisation=optimisation)
         if prior is not None and not 0 < prior < 1:
             raise ConfigurationError(f"prior is {prior}; it must lie strictly between 0 and 1.")
-        self.save_hyperparameters(
-            "backbone", "classes", "init", "head", "exclusive", "backbone_kwargs", "prior", "warmup_steps"
+        plain = (
+            "backbone",
+            "classes",
+            "init",
+            "head",
+            "exclusive",
+            "backbone_kwargs",
+            "prior",
+            "strategy",
+            "lora_rank",
         )
+        self.save_hyperparameters(*plain)
         self.backbone, self.backbone_kwargs = backbone, backbone_kwargs
         self.init, self.head, self.preprocessing = init, head, preprocessing
+        self.strategy, self.lora_rank = strategy, lora_rank
         self.classes = tuple(canonical_name(c) for c in classes)
         self.exclusive, self.inferer, self.prior = exclusive, inferer, prior
         self.build()
@@ -107,6 +122,7 @@ class SegmentationTask(BaseTask):
     def configure_models(self) -> None:
         """Makes the network: from pre-trained weights, or new with a head that starts from the prior."""
         self.network = self._new() if self.init is None else self._pretrained(self.init)
+        apply_strategy(self.network, self.strategy, lora_rank=self.lora_rank)
 
     def _new(self) -> SegmentationNetwork:
         if self.backbone is None:
@@ -158,6 +174,7 @@ class SegmentationTask(BaseTask):
         if self.preprocessing is None:
             raise ConfigurationError("The task has no preprocessing; give it that of the data module to export it.")
         network = copy.deepcopy(self.network).eval()
+        merge_lora(network)
         known = network.config
         backbone = known.backbone if known else self.backbone
         network.config = ModelConfig(

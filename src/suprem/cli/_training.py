@@ -1,0 +1,181 @@
+"""What ``suprem pretrain``, ``finetune`` and ``validate`` share: a LightningCLI around one task and one data module."""
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import CSVLogger
+
+from suprem._version import __version__
+from suprem.datamodules.prepared import TrainingData
+from suprem.errors import ConfigurationError, TrainingError
+from suprem.tasks.callbacks import Throughput
+from suprem.tasks.segmentation import SegmentationTask
+from suprem.zoo import Preprocessing
+
+__all__ = ["TrainingCLI", "fit", "validate"]
+
+CONFIG, BEST, LAST, MODEL, RUN = "config.yaml", "best.ckpt", "last.ckpt", "model", "run.json"
+"""What a run leaves in its folder; ``metrics.csv`` comes from the logger."""
+
+_TRAINER: dict[str, Any] = {"gradient_clip_val": 1.0, "num_sanity_val_steps": 0, "log_every_n_steps": 10}
+
+
+def _contract(data: TrainingData) -> Preprocessing:
+    return Preprocessing(data.spacing_mm, data.hu_window, data.patches.size)
+
+
+class TrainingCLI(LightningCLI):
+    """Classes are given once, and the input contract of the model follows from the data."""
+
+    def __init__(self, command: str, args: list[str], defaults: dict[str, Any]) -> None:
+        self._own_defaults = defaults
+        precision = "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
+        super().__init__(
+            SegmentationTask,
+            TrainingData,
+            args=args,
+            run=False,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults={**_TRAINER, "precision": precision},
+            parser_kwargs={"prog": f"suprem {command}"},
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds what concerns the run as a whole, and links what model and data share."""
+        parser.add_argument("--classes", type=list[str], required=True, help="Structures, such as [liver,spleen].")
+        parser.add_argument("--out", type=str, default="runs/latest", help="Folder of the run.")
+        parser.add_argument(
+            "--ckpt_path", type=str | None, default=None, help="Checkpoint to go on from; last takes that of --out."
+        )
+        parser.add_argument("--ema", type=float | None, default=None, help="Average the weights with this decay.")
+        parser.add_argument("--name", type=str | None, default=None, help="What the exported model is called.")
+        parser.link_arguments("classes", "model.classes")
+        parser.link_arguments("classes", "data.classes")
+        parser.link_arguments("model.exclusive", "data.exclusive")
+        parser.link_arguments("data", "model.preprocessing", compute_fn=_contract, apply_on="instantiate")
+        parser.set_defaults(self._own_defaults)
+
+    @property
+    def out(self) -> Path:
+        """Folder of the run."""
+        return Path(self.config["out"])
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Adds loggers and callbacks that write into the folder of the run."""
+        trainer = dict(self.config["trainer"])
+        kwargs.setdefault("default_root_dir", str(self.out))
+        if trainer.get("logger") in (None, True):
+            kwargs["logger"] = CSVLogger(str(self.out), name="", version="")
+        return super().instantiate_trainer(**kwargs)
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
+        own: list[Any] = [Throughput()]
+        if config.get("enable_checkpointing") is not False and not config.get("fast_dev_run"):
+            monitor, mode = SegmentationTask.monitor, SegmentationTask.mode
+            options: dict[str, Any] = {"dirpath": str(self.out), "enable_version_counter": False}
+            own.append(ModelCheckpoint(filename="best", monitor=monitor, mode=mode, **options))
+            own.append(ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **options))
+        if config.get("logger") is not False:
+            own.append(LearningRateMonitor())
+        if self.config["ema"] is not None:
+            own.append(EMAWeightAveraging(decay=self.config["ema"]))
+        if sys.stderr.isatty() and config.get("enable_progress_bar") is not False:
+            own.append(RichProgressBar())
+        return super()._instantiate_trainer(config, [*own, *callbacks])
+
+    def save_config(self) -> None:
+        """Writes the resolved configuration, with which ``--config`` repeats the run."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.parser.save(self.config, self.out / CONFIG, overwrite=True, skip_unset=False)
+
+
+def fit(command: str, args: list[str], defaults: dict[str, Any]) -> None:
+    """Trains, keeps the best and the last checkpoint, and exports the best one as a model folder."""
+    cli = TrainingCLI(command, args, defaults)
+    task, trainer = cli.model, cli.trainer
+    start, resume = time.monotonic(), _checkpoint(cli)
+    if trainer.is_global_zero:
+        cli.save_config()
+    try:
+        trainer.fit(task, cli.datamodule, ckpt_path=resume, weights_only=True if resume else None)
+    except RuntimeError as error:
+        if trainer.world_size == 1 or "peer" not in str(error):
+            raise
+        raise TrainingError(
+            f"Another process of this training has ended ({str(error).splitlines()[0]}). Look at its messages; the "
+            "same command with --ckpt_path last goes on from the last checkpoint."
+        ) from error
+    if not trainer.is_global_zero or cli.config["trainer"]["fast_dev_run"]:
+        return
+    best = cli.out / BEST
+    if best.exists():
+        task.load_state_dict(torch.load(best, weights_only=True, map_location="cpu")["state_dict"])
+    known = task.network.config
+    backbone = known.backbone if known else task.backbone
+    name = cli.config["name"] or f"{backbone}.{cli.out.name}"
+    task.export(cli.out / MODEL, name=name, overwrite=True)
+    _write_run(cli, args, time.monotonic() - start)
+    print(f"The model is in {cli.out / MODEL}: suprem predict SCANS -o OUT --model local-dir:{cli.out / MODEL}")
+
+
+def _checkpoint(cli: TrainingCLI) -> str | None:
+    wanted: str | None = cli.config["ckpt_path"]
+    if wanted is None:
+        return None
+    path = cli.out / LAST if wanted == "last" else Path(wanted)
+    if not path.is_file():
+        raise ConfigurationError(f"ckpt_path is {wanted!r}, but {path} does not exist; leave it out to start anew.")
+    return str(path)
+
+
+def _write_run(cli: TrainingCLI, args: list[str], seconds: float) -> None:
+    task, data = cli.model, cli.datamodule
+    record = {
+        "suprem": __version__,
+        "torch": torch.__version__,
+        "arguments": args,
+        "seconds": round(seconds, 1),
+        "steps": cli.trainer.global_step,
+        "epochs": cli.trainer.current_epoch,
+        "dice_at_the_end": {name: None if value != value else value for name, value in task.dice_per_class.items()},
+        "best": _best_score(cli.trainer),
+        "preprocessing": asdict(_contract(data)),
+        "train": [case.record.key for case in data.split.train],
+        "val": [case.record.key for case in data.split.val],
+        "held_out": list(data.split.held_out),
+    }
+    (cli.out / RUN).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _best_score(trainer: Trainer) -> float | None:
+    scores = [c.best_model_score for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor]
+    return next((float(score) for score in scores if score is not None), None)
+
+
+def validate(args: list[str]) -> None:
+    """Prints the Dice coefficient of every structure, as one JSON document."""
+    defaults = {"out": "runs/validate", "trainer.logger": False, "trainer.enable_checkpointing": False}
+    cli = TrainingCLI("validate", args, defaults)
+    checkpoint = _checkpoint(cli)
+    if checkpoint is not None:
+        cli.model.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu")["state_dict"])
+    cli.trainer.validate(cli.model, cli.datamodule, verbose=False)
+    scores = {name: None if value != value else value for name, value in cli.model.dice_per_class.items()}
+    mean = cli.trainer.callback_metrics.get("val/dice")
+    document = {
+        "mean": None if mean is None else float(mean),
+        "dice": scores,
+        "cases": [case.record.key for case in cli.datamodule.split.val],
+    }
+    print(json.dumps(document, indent=1))
