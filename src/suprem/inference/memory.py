@@ -52,8 +52,9 @@ class PeakMeter:
         growth: how far the memory rose above where it was at the start.
 
     Example:
-        >>> with PeakMeter() as meter:
-        ...     block = bytearray(64 * 2**20)
+        >>> import mmap
+        >>> with PeakMeter() as meter:  # pages of its own: an allocator may have some to spare
+        ...     _ = mmap.mmap(-1, 64 * 2**20).write(bytes(64 * 2**20))
         >>> meter.growth > 32 * 2**20
         True
     """
