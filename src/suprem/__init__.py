@@ -4,9 +4,9 @@ The public names are resolved on first use (PEP 562), so ``import suprem`` costs
 nor Lightning nor MONAI.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from suprem._lazy import lazy_names
 from suprem._version import __version__
 
 if TYPE_CHECKING:
@@ -34,13 +34,7 @@ _HOMES = {
     "segment": "suprem.inference",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'suprem' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(globals(), _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "suprem"
 
 # From the bottom up; a module may import its own layer and those before it.
 LAYERS = (
-    ("errors", "_registry", "_files", "_version", "_workers"),
+    ("errors", "_lazy", "_registry", "_files", "_version", "_workers"),
     ("labels",),
     ("volumes",),
     ("datasets",),

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from torch import nn
-
 from suprem.adapters.lora import LowRank, add_lora
 from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import UnknownNameError, did_you_mean
+from suprem.heads.universal import UniversalNetwork
 
 __all__ = ["STRATEGIES", "Strategy", "apply_strategy"]
 
@@ -80,8 +79,6 @@ def apply_strategy(network: SegmentationNetwork, strategy: str, *, lora_rank: in
 
 def _head_parameters(network: SegmentationNetwork) -> set[str]:
     """Everything that makes logits of features: the text-driven head has parameters beside its table of classes."""
-    backbone = getattr(network, "backbone", None)
-    inside = "backbone." if isinstance(backbone, nn.Module) else None
-    if inside is not None:
-        return {name for name, _ in network.named_parameters() if not name.startswith(inside)}
+    if isinstance(network, UniversalNetwork):
+        return {name for name, _ in network.named_parameters() if not name.startswith("backbone.")}
     return set(network.head_keys)

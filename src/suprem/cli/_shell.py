@@ -31,6 +31,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# For commands that parse all words after their name by other means, help included.
+_UNPARSED: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -60,9 +63,8 @@ def _add_commands() -> None:
         if group is not None:
             app.add_typer(group, name=module.name)
         else:
-            # Commands that parse their own words, help included, say so.
-            own: dict[str, Any] | None = getattr(content, "CONTEXT_SETTINGS", None)
-            app.command(module.name, context_settings=own)(getattr(content, module.name))
+            settings = _UNPARSED if getattr(content, "PARSES_ITS_WORDS", False) else None
+            app.command(module.name, context_settings=settings)(getattr(content, module.name))
 
 
 _add_commands()

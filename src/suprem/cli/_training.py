@@ -1,6 +1,7 @@
 """What ``suprem pretrain``, ``finetune`` and ``validate`` share: a LightningCLI around one task and one data module."""
 
 import json
+import math
 import sys
 import time
 from dataclasses import asdict
@@ -148,7 +149,7 @@ def _write_run(cli: TrainingCLI, args: list[str], seconds: float) -> None:
         "seconds": round(seconds, 1),
         "steps": cli.trainer.global_step,
         "epochs": cli.trainer.current_epoch,
-        "dice_at_the_end": {name: None if value != value else value for name, value in task.dice_per_class.items()},
+        "dice_at_the_end": _scores(task),
         "best": _best_score(cli.trainer),
         "preprocessing": asdict(_contract(data)),
         "train": [case.record.key for case in data.split.train],
@@ -156,6 +157,11 @@ def _write_run(cli: TrainingCLI, args: list[str], seconds: float) -> None:
         "held_out": list(data.split.held_out),
     }
     (cli.out / RUN).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _scores(task: SegmentationTask) -> dict[str, float | None]:
+    """Dice coefficient of every class; ``None`` where no validation case has it, since JSON has no NaN."""
+    return {name: None if math.isnan(value) else value for name, value in task.dice_per_class.items()}
 
 
 def _best_score(trainer: Trainer) -> float | None:
@@ -171,11 +177,10 @@ def validate(args: list[str]) -> None:
     if checkpoint is not None:
         cli.model.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu")["state_dict"])
     cli.trainer.validate(cli.model, cli.datamodule, verbose=False)
-    scores = {name: None if value != value else value for name, value in cli.model.dice_per_class.items()}
     mean = cli.trainer.callback_metrics.get("val/dice")
     document = {
         "mean": None if mean is None else float(mean),
-        "dice": scores,
+        "dice": _scores(cli.model),
         "cases": [case.record.key for case in cli.datamodule.split.val],
     }
     print(json.dumps(document, indent=1))

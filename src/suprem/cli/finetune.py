@@ -4,7 +4,7 @@ import typer
 
 __all__ = ["finetune"]
 
-CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+PARSES_ITS_WORDS = True
 
 _DEFAULTS = {
     "model.init": "unet.suprem_2100",

@@ -4,7 +4,7 @@ import typer
 
 __all__ = ["validate"]
 
-CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+PARSES_ITS_WORDS = True
 
 
 def validate(context: typer.Context) -> None:

@@ -1,7 +1,8 @@
 """Data streamed into Lightning: patches and whole volumes of stores to train on, scans to predict on."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from suprem._lazy import lazy_names
 
 if TYPE_CHECKING:
     from suprem.datamodules.ct import CTDataModule
@@ -9,13 +10,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CTDataModule", "ScanDataModule"]
 
-_MODULES = {"CTDataModule": "suprem.datamodules.ct", "ScanDataModule": "suprem.datamodules.scans"}
+_HOMES = {"CTDataModule": "suprem.datamodules.ct", "ScanDataModule": "suprem.datamodules.scans"}
 
-
-def __getattr__(name: str) -> Any:
-    # Lightning takes seconds to import; whoever only asks what there is does not pay for it.
-    if name not in _MODULES:
-        raise AttributeError(f"module 'suprem.datamodules' has no attribute {name!r}")
-    value = getattr(import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(globals(), _HOMES)

@@ -37,7 +37,8 @@ class StreamLoader:
     """Batches of a dataset that is addressed by (epoch, number).
 
     It is no ``DataLoader``, so that Lightning neither replaces its sampler nor repeats cases to fill up ranks; it has
-    the ``state_dict`` and the ``sampler.set_epoch`` that Lightning calls.
+    the ``sampler.set_epoch`` that Lightning calls. Where it stands is kept by the data module: Lightning would forget
+    the state of a loader that was made before the checkpoint is read, as when a task asks for the number of steps.
 
     Args:
         dataset: Addressed by (epoch, number).
@@ -103,10 +104,10 @@ class StreamLoader:
         if epoch != self._places.epoch:
             self._places.epoch, self._resume_at = epoch, 0
 
-    def state_dict(self) -> dict[str, int]:
+    def progress(self) -> dict[str, int]:
         """Epoch and number of batches that were handed out."""
         return {"epoch": self._places.epoch, "batches": self._done}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def go_on(self, progress: dict[str, int]) -> None:
         """Goes on after the batches that were handed out before."""
-        self._places.epoch, self._resume_at = state["epoch"], state["batches"]
+        self._places.epoch, self._resume_at = progress["epoch"], progress["batches"]

@@ -20,6 +20,8 @@ __all__ = ["CTDataModule"]
 
 logger = logging.getLogger(__name__)
 
+_START = {"epoch": 0, "batches": 0}
+
 
 class CTDataModule(LightningDataModule):
     """Patches for training and whole volumes for validation, streamed from stores.
@@ -97,7 +99,7 @@ class CTDataModule(LightningDataModule):
         self.patches = PatchSettings((x, y, z), samples_per_volume, positive, seed, outside)
         self.profile = profile(augmentation)
         self._training: StreamLoader | None = None
-        self._resumed: dict[str, int] = {}
+        self._progress = _START
         self._check_spacing(paths)
         self.split = self._split(val_fraction, subset)
         self._check_weights()
@@ -164,25 +166,21 @@ class CTDataModule(LightningDataModule):
             all_copies=self.all_copies,
         )
         self._training = self._loader(dataset, batch_size=self.batch_size)
-        if self._resumed:
-            self._training.load_state_dict(self._resumed)
-            self._resumed = {}
+        self._training.go_on(self._progress)
+        self._progress = _START  # used: another loader starts anew
         return self._training
 
     def state_dict(self) -> dict[str, Any]:
         """How far the training has come in its epoch, for the trainer's checkpoints."""
-        return {"training": self._training.state_dict()} if self._training else {}
+        return {"training": self._training.progress()} if self._training else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on where a checkpoint was written.
-
-        Lightning restores loaders by itself, but not when the task has asked for the number of steps before: the loader
-        is made then, and the state comes too late for it.
-        """
-        self._resumed = state_dict.get("training", {})
-        if self._training and self._resumed:
-            self._training.load_state_dict(self._resumed)
-            self._resumed = {}
+        """Goes on where a checkpoint was written, whether or not the loader has been made yet."""
+        progress = state_dict.get("training", _START)
+        if self._training:
+            self._training.go_on(progress)
+        else:
+            self._progress = progress
 
     def val_dataloader(self) -> StreamLoader | list[StreamLoader]:
         """Whole volumes one by one, each on one process; an empty list when nothing validates."""

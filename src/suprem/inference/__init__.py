@@ -1,7 +1,8 @@
 """Segmentation of whole scans in bounded memory; resolved on first use, so listing names imports no torch."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from suprem._lazy import lazy_names
 
 if TYPE_CHECKING:
     from suprem.inference._segment import default_model, load_network, segment
@@ -24,22 +25,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Plan": "memory",
-    "Predictor": "predictor",
-    "Segmentation": "segmentation",
-    "default_model": "_segment",
-    "list_postprocess": "postprocessing",
-    "load_network": "_segment",
-    "postprocess": "postprocessing",
-    "predict_folder": "folder",
-    "segment": "_segment",
+    "Plan": "suprem.inference.memory",
+    "Predictor": "suprem.inference.predictor",
+    "Segmentation": "suprem.inference.segmentation",
+    "default_model": "suprem.inference._segment",
+    "list_postprocess": "suprem.inference.postprocessing",
+    "load_network": "suprem.inference._segment",
+    "postprocess": "suprem.inference.postprocessing",
+    "predict_folder": "suprem.inference.folder",
+    "segment": "suprem.inference._segment",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'suprem.inference' has no attribute {name!r}")
-    return getattr(import_module(f"suprem.inference.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(globals(), _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -20,11 +20,17 @@ _PER_STRUCTURE, _PER_BODY = 512, 2048
 
 
 def ordered(names: frozenset[str]) -> tuple[str, ...]:
+    """Names in the order of the registry; those of the user's own come last, by alphabet."""
     order = {name: rank for rank, name in enumerate(list_structures())}
     return tuple(sorted(names, key=lambda name: (order.get(name, len(order)), name)))
 
 
 def check_grids(ct: Volume, labels: Volume | None, key: str) -> None:
+    """Makes sure that CT and labels are of the stored kind and lie on one grid.
+
+    Raises:
+        VolumeError: they do not.
+    """
     if ct.array.dtype != np.int16 or ct.orientation != "RAS" or max(ct.shape) > BODY:
         raise VolumeError(
             f"The CT of {key} is {ct.array.dtype} {ct.shape} in {ct.orientation}; int16 in RAS is stored."

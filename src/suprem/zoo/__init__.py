@@ -3,9 +3,9 @@
 Listing and reading cards imports no torch; the loaders are resolved on first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from suprem._lazy import lazy_names
 from suprem.zoo.card import Card, card, list_checkpoints
 from suprem.zoo.config import ModelConfig, Preprocessing
 from suprem.zoo.report import LoadReport
@@ -37,10 +37,4 @@ _HOMES = {
     "verify": "suprem.zoo.verification",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'suprem.zoo' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(globals(), _HOMES)
