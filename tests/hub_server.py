@@ -6,15 +6,18 @@ storage host to which large files are redirected. Each file can be told to misbe
 
 import hashlib
 import json
+import os
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
+_REPOSITORY = Path(__file__).resolve().parents[1]
 _RESOLVE = re.compile(r"/(?P<repo>(?:datasets/)?[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
 _API = r"/api/(?:models/|(?=datasets/))(?P<repo>(?:datasets/)?[^/]+/[^/]+?)"
 _INFO = re.compile(_API + r"(/revision/(?P<revision>[^/]+))?")
@@ -89,6 +92,26 @@ class HubServer:
         for server in (self.hub, self.storage):
             server.shutdown()
             server.server_close()
+
+
+def client_environment(folder: Path, **settings: str) -> dict[str, str]:
+    """The environment of a process that uses the Hub's client, which reads its settings at import.
+
+    Args:
+        folder: Where the client keeps what it downloads.
+        **settings: Such as ``HF_ENDPOINT``.
+    """
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGINGFACE_"))}
+    return {
+        **kept,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+        "HF_HOME": str(folder / "home"),
+        "NO_PROXY": "127.0.0.1",
+        "PYTHONPATH": os.pathsep.join([str(_REPOSITORY / "src"), str(_REPOSITORY)]),
+        **settings,
+    }
 
 
 def _serve(handler: type[BaseHTTPRequestHandler], owner: HubServer) -> ThreadingHTTPServer:

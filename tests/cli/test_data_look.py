@@ -7,7 +7,8 @@ import pytest
 from suprem.cli import main
 from suprem.phantom import generate
 from suprem.volumes import Volume
-from suprem.volumes.store import Store, StoreSettings, create_store, write_case, write_index
+from suprem.volumes.store import Store, StoreSettings, create_store, write_index
+from tests.phantom_store import add_phantom
 
 SPACING = (10.0, 10.0, 10.0)
 FIRST, SECOND = frozenset({"liver", "spleen"}), frozenset({"liver", "kidney_cyst"})
@@ -19,11 +20,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     create_store(root, StoreSettings(SPACING))
     for number, annotated in enumerate((FIRST, FIRST, SECOND)):
         case = generate(40 + number, spacing_mm=SPACING, lesion_probability=0.0)
-        write_case(
-            root, dataset="ab"[number == 2], case=f"case_{number}", scan=f"{number}", subject="", split=None,
-            ct=case.ct, original_shape=case.ct.shape, original_affine=case.ct.affine, labels=case.labels,
-            table=tuple(entry & annotated for entry in case.table), annotated=annotated,
-        )  # fmt: skip
+        add_phantom(root, case, f"case_{number}", dataset="ab"[number == 2], annotated=annotated)
     write_index(root)
     return root
 
@@ -63,12 +60,7 @@ def test_verify_a_store(store: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_verify_tells_by_its_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     case = generate(41, spacing_mm=SPACING)
     create_store(tmp_path, StoreSettings(SPACING))
-    write_case(
-        tmp_path, dataset="a", case="mirrored", scan="1", subject="", split=None, ct=case.ct,
-        original_shape=case.ct.shape, original_affine=case.ct.affine,
-        labels=Volume(case.labels.array[::-1].copy(), case.ct.affine), table=case.table,
-        annotated=frozenset[str]().union(*case.table),
-    )  # fmt: skip
+    add_phantom(tmp_path, case, "mirrored", labels=Volume(case.labels.array[::-1].copy(), case.ct.affine))
     write_index(tmp_path)
     assert main(["data", "verify", str(tmp_path), "--json"]) == 1
     (document,) = json.loads(capsys.readouterr().out)

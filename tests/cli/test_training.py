@@ -13,7 +13,7 @@ import yaml
 from suprem.cli import main
 from suprem.phantom import generate
 from suprem.volumes import read_volume, write_volume
-from suprem.volumes.store import StoreSettings, create_store, write_case, write_index
+from tests.phantom_store import phantom_store
 
 SPACING = (10.0, 10.0, 10.0)
 SMALL = [
@@ -28,16 +28,7 @@ TINY = "--model.init=segresnet_tiny.phantom"
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("training") / "store"
-    create_store(root, StoreSettings(SPACING))
-    for number in range(4):
-        case = generate(50 + number, spacing_mm=SPACING, lesion_probability=0.0)
-        write_case(
-            root, dataset="a", case=f"case_{number}", scan=f"{number}", subject=f"{number}", split=None, ct=case.ct,
-            original_shape=case.ct.shape, original_affine=case.ct.affine, labels=case.labels, table=case.table,
-            annotated=frozenset[str]().union(*case.table),
-        )  # fmt: skip
-    write_index(root)
-    return root
+    return phantom_store(root, range(50, 54), SPACING, lesion_probability=0.0)
 
 
 def _finetune(store: Path, out: Path, *more: str) -> int:

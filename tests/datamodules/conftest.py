@@ -1,13 +1,14 @@
 """Small stores of phantoms: two datasets that annotate different structures, one of them with voxels to ignore."""
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
 from suprem.phantom import PhantomCase, generate
 from suprem.volumes import Volume
-from suprem.volumes.store import StoreSettings, create_store, write_case, write_index
+from suprem.volumes.store import StoreSettings, create_store, write_index
+from tests.phantom_store import add_phantom
 
 SPACING = (10.0, 10.0, 10.0)
 FIRST = frozenset({"liver", "kidney_left", "kidney_right", "aorta"})
@@ -27,27 +28,12 @@ def add(
     subject: str = "",
 ) -> None:
     """Adds a phantom as if a dataset had annotated some of its structures; with ``ignore`` the top slice is unknown."""
-    table = tuple(entry & annotated for entry in case.table)
-    labels = case.labels.array.copy()
+    facts: dict[str, Any] = {"scan": scan, "subject": subject, "split": split}
     if ignore:
+        labels, table = case.labels.array.copy(), tuple(entry & annotated for entry in case.table)
         labels[:, :, -1] = len(table)
-        table = (*table, frozenset())
-    ct = Volume(case.ct.array.astype(np.int16), case.ct.affine, name)
-    write_case(
-        root,
-        dataset=dataset,
-        case=name,
-        scan=scan or f"{dataset}/{name}",
-        subject=subject,
-        split=split,
-        ct=ct,
-        original_shape=ct.shape,
-        original_affine=ct.affine,
-        labels=Volume(labels, ct.affine, name),
-        table=table,
-        ignore=len(table) - 1 if ignore else None,
-        annotated=annotated,
-    )
+        facts |= {"labels": Volume(labels, case.ct.affine, name), "table": (*table, frozenset()), "ignore": len(table)}
+    add_phantom(root, case, name, dataset=dataset, annotated=annotated, **facts)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import subprocess
 import sys
 import tarfile
@@ -15,10 +14,10 @@ import pytest
 from suprem.datasets import dataset
 from suprem.phantom import PhantomCase, generate
 from suprem.phantom.disguise import disguise
-from suprem.volumes.store import Store, StoreSettings, create_store, write_case, write_index
-from tests.hub_server import HubFile, HubRepo, HubServer, running_hub
+from suprem.volumes.store import Store, StoreSettings, create_store, write_index
+from tests.hub_server import HubFile, HubRepo, HubServer, client_environment, running_hub
+from tests.phantom_store import add_phantom
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SPACING = (10.0, 10.0, 10.0)
 
 
@@ -36,11 +35,7 @@ def _archive(folder: Path, *, evil: bool = False) -> bytes:
 
 def _stored(root: Path, case: PhantomCase) -> dict[str, HubFile]:
     create_store(root, StoreSettings(SPACING))
-    write_case(
-        root, dataset="phantom", case="one", scan="1", subject="1", split=None, ct=case.ct,
-        original_shape=case.ct.shape, original_affine=case.ct.affine, labels=case.labels, table=case.table,
-        annotated=frozenset[str]().union(*case.table),
-    )  # fmt: skip
+    add_phantom(root, case, "one", dataset="phantom")
     write_index(root)
     return {
         f"small/{path.relative_to(root).as_posix()}": HubFile(path.read_bytes(), lfs=path.suffix == ".b2nd")
@@ -77,19 +72,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def _client(server: HubServer, folder: Path) -> dict[str, Any]:
-    settings = {
-        "HF_ENDPOINT": server.endpoint,
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
-        "HF_HOME": str(folder / "home"),
-        "NO_PROXY": "127.0.0.1",
-        "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "src"), str(REPOSITORY)]),
-    }
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGINGFACE_"))}
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("hub_datasets_client.py")), str(folder)],
-        env={**kept, **settings}, capture_output=True, text=True, timeout=300,
+        env=client_environment(folder, HF_ENDPOINT=server.endpoint), capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from suprem.phantom import generate
-from suprem.volumes.store import StoreSettings, create_store, write_case, write_index
+from tests.phantom_store import phantom_store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SPACING = (10.0, 10.0, 10.0)
@@ -21,17 +20,7 @@ SPACING = (10.0, 10.0, 10.0)
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("processes") / "store"
-    create_store(root, StoreSettings(SPACING))
-    for number in range(5):
-        case = generate(80 + number, spacing_mm=SPACING)
-        write_case(
-            root, dataset="a", case=f"case_{number}", scan=f"{number}", subject=f"{number}", split=None, ct=case.ct,
-            original_shape=case.ct.shape, original_affine=case.ct.affine, labels=case.labels, table=case.table,
-            annotated=frozenset[str]().union(*case.table),
-        )  # fmt: skip
-    write_index(root)
-    return root
+    return phantom_store(tmp_path_factory.mktemp("processes") / "store", range(80, 85), SPACING)
 
 
 def _train(store: Path, out: Path, **options: Any) -> "subprocess.CompletedProcess[str]":

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.hub_server import HubFile, HubRepo, HubServer, running_hub
+from tests.hub_server import HubFile, HubRepo, HubServer, client_environment, running_hub
 
 if TYPE_CHECKING:
     from suprem.backbones._base import SegmentationNetwork
 
 CLIENT = Path(__file__).parent / "hub_client.py"
-REPOSITORY = Path(__file__).resolve().parents[2]
 CHUNK = 10 * 2**20  # the client keeps whole chunks of an interrupted transfer
 GOOD = np.random.default_rng(0).bytes(50_000)
 LONG = np.random.default_rng(1).bytes(CHUNK + 3_000_000)
@@ -32,19 +30,9 @@ def sha256(content: bytes) -> str:
 
 def run_client(mode: str, cache: Path, **environment: str) -> dict[str, Any]:
     """The scenarios of ``hub_client.py`` in a fresh interpreter."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGINGFACE_"))}
-    settings = {
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
-        "HF_HOME": str(cache / "home"),
-        "NO_PROXY": "127.0.0.1",
-        "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "src"), str(REPOSITORY)]),
-        **environment,
-    }
     done = subprocess.run(
         [sys.executable, str(CLIENT), mode, str(cache)],
-        env={**kept, **settings},
+        env=client_environment(cache, **environment),
         capture_output=True,
         text=True,
         timeout=300,
