@@ -76,17 +76,15 @@ class FolderCache:
                 if path.is_dir():
                     return
                 partial = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
-                with self._lock("room"):
-                    self._make_room(size, name)
-                    partial.mkdir()  # from now on it counts
-                    handle = _locked(partial, fcntl.LOCK_EX)
+                handle = self._reserve(partial, size, name)
                 try:
                     fill(partial)
-                    os.rename(partial, path)
+                    # Nobody may see it under its old name and count it as removed.
+                    with self._lock("room"):
+                        os.rename(partial, path)
                 finally:
                     shutil.rmtree(partial, ignore_errors=True)
-                    if handle is not None:
-                        os.close(handle)
+                    os.close(handle)
         except SupremError:
             raise
         except OSError as error:
@@ -103,27 +101,36 @@ class FolderCache:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def _make_room(self, size: int, name: str) -> None:
+    def _reserve(self, partial: Path, size: int, name: str) -> int:
+        """Makes an empty folder, which counts from now on, once there is room; returns a handle with its lock."""
         if size > self.limit:
             raise ConfigurationError(
                 f"{name} has {size} bytes, but the cache in {self.root} may have {self.limit} only; raise cache_size."
             )
         end = time.monotonic() + _PATIENCE_S
         while True:
-            found = self._folders()
-            used = sum(bytes_ for _, bytes_, _ in found)
-            for _, bytes_, path in found:
-                if used + size <= self.limit:
-                    return
-                if _removed(path):
-                    used -= bytes_
-            if used + size <= self.limit:
-                return
+            with self._lock("room"):  # not while waiting: others need it to finish
+                if self._has_room(size):
+                    partial.mkdir()
+                    handle = os.open(partial, os.O_RDONLY)
+                    fcntl.flock(handle, fcntl.LOCK_EX)
+                    return handle
             if time.monotonic() > end:
                 raise OutputError(
                     f"The cache in {self.root} may have {self.limit} bytes, all of which are in use; raise cache_size."
                 )
             time.sleep(0.05)
+
+    def _has_room(self, size: int) -> bool:
+        """Whether so many bytes are free, after removing as much as that takes and can be removed."""
+        found = self._folders()
+        used = sum(bytes_ for _, bytes_, _ in found)
+        for _, bytes_, path in found:
+            if used + size <= self.limit:
+                break
+            if _removed(path):
+                used -= bytes_
+        return used + size <= self.limit
 
     def _folders(self) -> list[tuple[int, int, Path]]:
         """When it was used, bytes and path of every folder: first what was never finished, then the oldest."""
