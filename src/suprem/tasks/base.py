@@ -64,7 +64,8 @@ class BaseTask(LightningModule, ABC):
         """
         settings = self.optimisation
         optimizer = self.make_optimizer(parameter_groups(self.network, settings))
-        if settings.warmup_epochs is None:
+        # A trial run of a batch has fewer epochs than any warm-up.
+        if settings.warmup_epochs is None or getattr(self.trainer, "fast_dev_run", False):
             total = int(self.trainer.estimated_stepping_batches)
             warmup = min(settings.warmup_steps, total - 1)
             schedule = warmup_cosine(optimizer, warmup_steps=warmup, total_steps=total)
