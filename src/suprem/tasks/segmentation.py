@@ -16,6 +16,7 @@ from suprem.errors import ConfigurationError, TrainingError
 from suprem.labels import canonical_name
 from suprem.losses import DiceCELoss
 from suprem.tasks.base import BaseTask
+from suprem.tasks.execution import Execution, prepare_network
 from suprem.tasks.optimisation import Optimisation
 from suprem.zoo import ModelConfig, Preprocessing, load_pretrained, save_folder
 
@@ -62,6 +63,7 @@ class SegmentationTask(BaseTask):
         strategy: which parameters are trained, see :func:`suprem.adapters.strategies.apply_strategy`.
         lora_rank: rank of the adapters of the strategy ``"lora"``.
         optimisation: learning rates, weight decay and schedule.
+        execution: memory layout, recomputation, compilation; ``None`` runs the network as it is.
 
     Raises:
         ConfigurationError: neither ``backbone`` nor ``init`` is given, or they contradict each other.
@@ -96,6 +98,7 @@ class SegmentationTask(BaseTask):
         strategy: Strategy = "full",
         lora_rank: int = 4,
         optimisation: Optimisation | None = None,
+        execution: Execution | None = None,
     ) -> None:
         super().__init__(optimisation=optimisation)
         if prior is not None and not 0 < prior < 1:
@@ -115,6 +118,7 @@ class SegmentationTask(BaseTask):
         self.backbone, self.backbone_kwargs = backbone, backbone_kwargs
         self.init, self.head, self.preprocessing = init, head, preprocessing
         self.strategy, self.lora_rank = strategy, lora_rank
+        self.execution = execution or Execution()
         self.classes = tuple(canonical_name(c) for c in classes)
         self.exclusive, self.inferer, self.prior = exclusive, inferer, prior
         self.build()
@@ -123,6 +127,7 @@ class SegmentationTask(BaseTask):
         """Makes the network: from pre-trained weights, or new with a head that starts from the prior."""
         self.network = self._new() if self.init is None else self._pretrained(self.init)
         apply_strategy(self.network, self.strategy, lora_rank=self.lora_rank)
+        prepare_network(self.network, self.execution)
 
     def _new(self) -> SegmentationNetwork:
         if self.backbone is None:
