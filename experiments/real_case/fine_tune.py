@@ -73,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scans", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=20, help="Of 50 patches.")
+    parser.add_argument("--epochs", type=int, default=60, help="Of 50 patches.")
     options = parser.parse_args()
     out, started = options.out, time.monotonic()
     wanted = write_data(options.scans, out / "data")

@@ -94,6 +94,25 @@ def test_a_stutter_is_waited_for(
     assert not any(server.answers.values())
 
 
+def test_a_connection_that_is_lost_for_thirty_seconds_is_waited_for(
+    local: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        if now >= 30:
+            server.answers = {}
+
+    monkeypatch.setattr(_remote.time, "sleep", sleep)
+    with serve_folder(Path(local.root).parent) as server:
+        store = _open(server, tmp_path)
+        server.answers = {"": [0.0, None]}  # every request ends without an answer
+        np.testing.assert_array_equal(store.case("word/a").ct(), local.case("word/a").ct())
+    assert 30 <= now < 60
+
+
 @pytest.mark.parametrize(
     ("answer", "says"),
     [

@@ -27,8 +27,8 @@ __all__ = ["RemoteFiles", "default_cache_folder", "is_remote"]
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-RETRY_WAITS_S = (1.0, 3.0, 10.0)
-"""Seconds before each further attempt when the other side is busy or the network stutters."""
+RETRY_WAITS_S = (1.0, 3.0, 10.0, 20.0, 30.0)
+"""Seconds before each further attempt: a training survives a connection that is lost for a minute."""
 _THREADS = 4
 _MAX_DETAILS = 2**24
 
@@ -195,7 +195,7 @@ class RemoteFiles:
                     times = len(RETRY_WAITS_S) + 1
                     text = refused or f"failed {times} times, at last with {_told(error)}; try again later"
                     raise RemoteError(f"{self.url}/{name}: {text}.") from error
-                logger.info("%s/%s: %s; trying again in %g s", self.url, name, _told(error), wait)
+                logger.warning("%s/%s: %s; trying again in %g s", self.url, name, _told(error), wait)
                 time.sleep(wait)
         raise RuntimeError("the last attempt returns or raises")
 
