@@ -138,4 +138,6 @@ def test_what_is_imported_is_declared_and_the_other_way_round(project: dict[str,
         names = {_normalised(Requirement(line).name) for line in lines} - NOT_IMPORTED
         return {MODULES.get(name, name.replace("-", "_")) for name in names}
 
-    assert _third_party_imports() == modules(core) | modules(extras["dicom"]) | modules(extras["distributed"])
+    assert _third_party_imports() == modules(core) | modules(extras["dicom"]) | modules(
+        extras["distributed"]
+    ) | modules(extras["text"])

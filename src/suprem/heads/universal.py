@@ -1,6 +1,6 @@
 """The text-driven head: one small network per class, generated from an image code and a text code."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -11,9 +11,10 @@ from suprem.backbones._base import TEXT_HEAD_PREFIXES, Features, SegmentationNet
 from suprem.errors import ConfigurationError
 from suprem.heads import HEADS
 
-__all__ = ["UniversalNetwork", "attach_universal_head"]
+__all__ = ["UniversalNetwork", "attach_universal_head", "random_codes"]
 
 _TEXT_WIDTH = 512
+_TEXT_NORM = 8.5  # of the text features that the published files hold
 _CODE_WIDTH = 256
 _WIDTH = 8  # channels of the generated networks
 _GROUPS = 16
@@ -49,6 +50,7 @@ class UniversalNetwork(SegmentationNetwork):
     """
 
     head_path: ClassVar[str] = "organ_embedding"
+    text_width: ClassVar[int] = _TEXT_WIDTH
     pointwise_head = False  # the generated weights depend on the whole patch
     organ_embedding: torch.Tensor
 
@@ -99,18 +101,45 @@ class UniversalNetwork(SegmentationNetwork):
         Raises:
             ConfigurationError: another shape, or values that are not finite.
         """
-        expected = (self.num_classes, _TEXT_WIDTH)
-        if tuple(embedding.shape) != expected:
-            raise ConfigurationError(f"The text embedding has shape {tuple(embedding.shape)}; it must be {expected}.")
-        if not bool(torch.isfinite(embedding).all()):
-            raise ConfigurationError("The text embedding holds NaN or infinite values; compute it again.")
+        _check_codes(embedding, self.num_classes)
         with torch.no_grad():
             self.organ_embedding.copy_(embedding)
 
+    def learn_codes(self, rows: Sequence[int] = ()) -> None:
+        """Makes the table of text codes a parameter, trained like all others.
+
+        Args:
+            rows: classes whose codes start from random values; the others start from what they are.
+        """
+        table = self.organ_embedding.detach().clone()
+        table[list(rows)] = random_codes(len(rows)).to(table)
+        self._replace_table(nn.Parameter(table))
+
+    def append_codes(self, codes: torch.Tensor, count: int) -> None:
+        """Adds classes, whose logits come behind those of the present ones.
+
+        Args:
+            codes: (count, 512), any float type.
+            count: number of classes.
+
+        Raises:
+            ConfigurationError: another shape, or values that are not finite.
+        """
+        _check_codes(codes, count)
+        old = self.organ_embedding
+        table = torch.cat((old.detach(), codes.to(old)))
+        self._replace_table(nn.Parameter(table) if isinstance(old, nn.Parameter) else table)
+
+    def _replace_table(self, table: torch.Tensor) -> None:
+        del self.organ_embedding
+        if isinstance(table, nn.Parameter):
+            self.organ_embedding = table
+        else:
+            self.register_buffer("organ_embedding", table)
+
     def replace_head(self, num_classes: int) -> None:
         """Makes room for ``num_classes`` text embeddings, all of them unset."""
-        table = self.organ_embedding.new_full((num_classes, _TEXT_WIDTH), torch.nan)
-        self.register_buffer("organ_embedding", table)
+        self._replace_table(self.organ_embedding.detach().new_full((num_classes, _TEXT_WIDTH), torch.nan))
 
     def remove_head(self) -> None:
         """Not possible: the head is what this network adds to its backbone.
@@ -159,6 +188,20 @@ class UniversalNetwork(SegmentationNetwork):
         for name, own in rest.items():
             translated[name] = None if own is None or own.startswith(removed) else f"backbone.{own}"
         return translated
+
+
+def random_codes(count: int, norm: float = _TEXT_NORM) -> torch.Tensor:
+    """Random text codes (count, 512) of the length that encoded ones have."""
+    return nn.functional.normalize(torch.randn(count, _TEXT_WIDTH), dim=1) * norm
+
+
+def _check_codes(codes: torch.Tensor, count: int) -> None:
+    if tuple(codes.shape) != (count, _TEXT_WIDTH):
+        raise ConfigurationError(
+            f"The text embedding has shape {tuple(codes.shape)}; it must be {(count, _TEXT_WIDTH)}."
+        )
+    if not bool(torch.isfinite(codes).all()):
+        raise ConfigurationError("The text embedding holds NaN or infinite values; compute it again.")
 
 
 def _apply_generated(features: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:

@@ -13,11 +13,13 @@ from suprem.adapters import Strategy, apply_strategy, merge_lora
 from suprem.backbones import create_model
 from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import ConfigurationError, TrainingError
+from suprem.heads.universal import UniversalNetwork
 from suprem.labels import canonical_name
 from suprem.losses import DiceCELoss
 from suprem.tasks.base import BaseTask
 from suprem.tasks.execution import Execution, prepare_network
 from suprem.tasks.optimisation import Optimisation
+from suprem.tasks.text import provide_codes
 from suprem.zoo import ModelConfig, Preprocessing, load_pretrained, save_folder
 
 __all__ = ["Batch", "Inferer", "SegmentationTask"]
@@ -54,6 +56,8 @@ class SegmentationTask(BaseTask):
         init: weights to start from, as for :func:`suprem.load_pretrained`; rows of the output layer are copied by the
             name of the class, the others start anew. ``None`` starts from random values.
         head: ``"conv"`` or ``"universal"``; ``None`` keeps that of ``init``.
+        text: where the text-driven head takes codes of classes that ``init`` does not know: ``"learned"``,
+            ``clip:MODEL`` or other weights, see :func:`suprem.tasks.text.text_codes`. ``"learned"`` trains all codes.
         preprocessing: what the data module does to a scan, recorded in what is exported; ``None`` takes that of
             ``init``.
         backbone_kwargs: arguments of the backbone's builder; with ``init`` for local files only.
@@ -90,6 +94,7 @@ class SegmentationTask(BaseTask):
         *,
         init: str | None = None,
         head: Literal["conv", "universal"] | None = None,
+        text: str | None = None,
         preprocessing: Preprocessing | None = None,
         exclusive: bool = False,
         backbone_kwargs: Mapping[str, Any] | None = None,
@@ -108,6 +113,7 @@ class SegmentationTask(BaseTask):
             "classes",
             "init",
             "head",
+            "text",
             "exclusive",
             "backbone_kwargs",
             "prior",
@@ -116,7 +122,7 @@ class SegmentationTask(BaseTask):
         )
         self.save_hyperparameters(*plain)
         self.backbone, self.backbone_kwargs = backbone, backbone_kwargs
-        self.init, self.head, self.preprocessing = init, head, preprocessing
+        self.init, self.head, self.text, self.preprocessing = init, head, text, preprocessing
         self.strategy, self.lora_rank = strategy, lora_rank
         self.execution = execution or Execution()
         self.classes = tuple(canonical_name(c) for c in classes)
@@ -126,8 +132,17 @@ class SegmentationTask(BaseTask):
     def configure_models(self) -> None:
         """Makes the network: from pre-trained weights, or new with a head that starts from the prior."""
         self.network = self._new() if self.init is None else self._pretrained(self.init)
+        self._provide_text()
         apply_strategy(self.network, self.strategy, lora_rank=self.lora_rank)
         prepare_network(self.network, self.execution)
+
+    def _provide_text(self) -> None:
+        if isinstance(self.network, UniversalNetwork):
+            report = self.network.load_report
+            unset = self.classes if report is None else report.new_classes
+            provide_codes(self.network, self.classes, unset, self.text)
+        elif self.text is not None:
+            raise ConfigurationError(f"text is {self.text!r}, but the network has no text-driven head; leave text out.")
 
     def _new(self) -> SegmentationNetwork:
         if self.backbone is None:

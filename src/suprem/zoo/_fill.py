@@ -6,6 +6,7 @@ import torch
 
 from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import CheckpointError
+from suprem.heads.universal import random_codes
 from suprem.zoo._classes import Channels
 from suprem.zoo._match import Match
 from suprem.zoo.report import LoadReport
@@ -13,8 +14,6 @@ from suprem.zoo.source import Origin
 from suprem.zoo.state_dict import StateDict
 
 __all__ = ["check_counts", "fill"]
-
-_TEXT_NORM = 8.5  # of the text features that the published files hold
 
 
 def fill(
@@ -83,7 +82,7 @@ def _new_head(
 ) -> torch.Tensor:
     """The head tensor with the file's rows where they are wanted, fresh ones elsewhere."""
     if not rows:
-        return _text_codes(own.shape, _TEXT_NORM) if own.isnan().any() else own
+        return random_codes(len(own)) if own.isnan().any() else own
     found = state.tensors[pairs.head[key]] if key in pairs.head else None
     if found is None or found.shape[1:] != own.shape[1:] or len(found) <= max(row or 0 for row in rows):
         has = "is missing" if found is None else f"has shape {tuple(found.shape)}"
@@ -93,16 +92,11 @@ def _new_head(
         )
     result = own.clone()
     if own.isnan().any():
-        result = _text_codes(own.shape, float(found.float().norm(dim=1).mean()))
+        result = random_codes(len(own), float(found.float().norm(dim=1).mean()))
     for i, row in enumerate(rows):
         if row is not None:
             result[i] = found[row]
     return result
-
-
-def _text_codes(shape: torch.Size, norm: float) -> torch.Tensor:
-    """Random text codes of the length that real ones have, for classes nobody has encoded."""
-    return torch.nn.functional.normalize(torch.randn(shape), dim=1) * norm
 
 
 def check_counts(origin: Origin, state: StateDict, report: LoadReport, head_keys: tuple[str, ...]) -> None:
