@@ -48,7 +48,13 @@ def _name(path: Path) -> str:
     return f"{path.parent.name}/{path.stem}"
 
 
+def _classifies(path: Path) -> bool:
+    return "table" in _content(path)["data"]
+
+
 def _command(path: Path) -> str:
+    if _classifies(path):
+        return "train-classifier"
     return "finetune" if path.parent.name.startswith("finetune") else "pretrain"
 
 
@@ -76,7 +82,8 @@ def test_it_parses_at_full_width(paths: tuple[Path, ...], capsys: pytest.Capture
     assert main([_command(paths[0]), *(f"--config={path}" for path in paths), "--print_config"]) == 0
     resolved = yaml.safe_load(capsys.readouterr().out)
     content = _content(*paths)
-    assert resolved["classes"] == content["classes"]
+    if not _classifies(paths[0]):
+        assert resolved["classes"] == content["classes"]
     for section in ("model", "data", "trainer"):
         for key, value in content[section].items():
             if not isinstance(value, dict):
@@ -111,8 +118,15 @@ def test_a_small_copy_takes_a_step(
     small = {**SMALL, "model": {**SMALL["model"], "backbone": backbone, "backbone_kwargs": TINY[backbone]}}
     if backbone == "swinunetr":  # its deepest features need two voxels
         small["data"] = {**SMALL["data"], "patch_size": [64, 32, 32]}
+    content = _content(path)
+    structures = (content["data"]["region"],) if _classifies(path) else tuple(content["classes"])
+    if _classifies(path):
+        table, categories = tmp_path / "table.csv", content["data"]["categories"]
+        rows = (f"case_{number},{categories[number % len(categories)]}\n" for number in range(len(cases)))
+        table.write_text("case,category\n" + "".join(rows))
+        small["data"] = {**SMALL["data"], "table": str(table)}
+    store = _store(tmp_path / "store", cases, structures)
     overlay = tmp_path / "small.yaml"
     overlay.write_text(yaml.safe_dump(small))
-    store = _store(tmp_path / "store", cases, tuple(_content(path)["classes"]))
     words = [_command(path), f"--config={path}", f"--config={overlay}", f"--data.stores={store}"]
     assert main([*words, f"--out={tmp_path / 'out'}"]) == 0, capsys.readouterr().err

@@ -64,7 +64,7 @@ def _add_commands() -> None:
             app.add_typer(group, name=module.name)
         else:
             settings = _UNPARSED if getattr(content, "PARSES_ITS_WORDS", False) else None
-            app.command(module.name, context_settings=settings)(getattr(content, module.name))
+            app.command(module.name.replace("_", "-"), context_settings=settings)(getattr(content, module.name))
 
 
 _add_commands()

@@ -6,7 +6,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pytorch_lightning import Trainer
@@ -15,13 +15,15 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
 
 from suprem._version import __version__
+from suprem.datamodules.ct import CTDataModule
 from suprem.datamodules.prepared import TrainingData
 from suprem.errors import ConfigurationError, TrainingError
+from suprem.tasks.base import BaseTask
 from suprem.tasks.callbacks import Throughput
 from suprem.tasks.segmentation import SegmentationTask
 from suprem.zoo import Preprocessing
 
-__all__ = ["TrainingCLI", "fit", "validate"]
+__all__ = ["TrainingCLI", "fit", "train", "validate"]
 
 CONFIG, BEST, LAST, MODEL, RUN = "config.yaml", "best.ckpt", "last.ckpt", "model", "run.json"
 """What a run leaves in its folder; ``metrics.csv`` comes from the logger."""
@@ -29,19 +31,22 @@ CONFIG, BEST, LAST, MODEL, RUN = "config.yaml", "best.ckpt", "last.ckpt", "model
 _TRAINER: dict[str, Any] = {"gradient_clip_val": 1.0, "num_sanity_val_steps": 0, "log_every_n_steps": 10}
 
 
-def _contract(data: TrainingData) -> Preprocessing:
+def _contract(data: CTDataModule) -> Preprocessing:
     return Preprocessing(data.spacing_mm, data.hu_window, data.patches.size)
 
 
 class TrainingCLI(LightningCLI):
     """Classes are given once, and the input contract of the model follows from the data."""
 
+    task_class: ClassVar[type[BaseTask]] = SegmentationTask
+    data_class: ClassVar[type[CTDataModule]] = TrainingData
+
     def __init__(self, command: str, args: list[str], defaults: dict[str, Any]) -> None:
         self._own_defaults = defaults
         precision = "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
         super().__init__(
-            SegmentationTask,
-            TrainingData,
+            self.task_class,
+            self.data_class,
             args=args,
             run=False,
             save_config_callback=None,
@@ -54,18 +59,22 @@ class TrainingCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds what concerns the run as a whole, and links what model and data share."""
-        parser.add_argument("--classes", type=list[str], required=True, help="Structures, such as [liver,spleen].")
         parser.add_argument("--out", type=str, default="runs/latest", help="Folder of the run.")
         parser.add_argument(
             "--ckpt_path", type=str | None, default=None, help="Checkpoint to go on from; last takes that of --out."
         )
         parser.add_argument("--ema", type=float | None, default=None, help="Average the weights with this decay.")
+        self.add_links(parser)
+        parser.link_arguments("data", "model.preprocessing", compute_fn=_contract, apply_on="instantiate")
+        parser.set_defaults(self._own_defaults)
+
+    def add_links(self, parser: LightningArgumentParser) -> None:
+        """What this kind of task shares with its data."""
+        parser.add_argument("--classes", type=list[str], required=True, help="Structures, such as [liver,spleen].")
         parser.add_argument("--name", type=str | None, default=None, help="What the exported model is called.")
         parser.link_arguments("classes", "model.classes")
         parser.link_arguments("classes", "data.classes")
         parser.link_arguments("model.exclusive", "data.exclusive")
-        parser.link_arguments("data", "model.preprocessing", compute_fn=_contract, apply_on="instantiate")
-        parser.set_defaults(self._own_defaults)
 
     @property
     def out(self) -> Path:
@@ -83,7 +92,7 @@ class TrainingCLI(LightningCLI):
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
         own: list[Any] = [Throughput()]
         if config.get("enable_checkpointing") is not False and not config.get("fast_dev_run"):
-            monitor, mode = SegmentationTask.monitor, SegmentationTask.mode
+            monitor, mode = self.task_class.monitor, self.task_class.mode
             options: dict[str, Any] = {"dirpath": str(self.out), "enable_version_counter": False}
             own.append(ModelCheckpoint(filename="best", monitor=monitor, mode=mode, **options))
             own.append(ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **options))
@@ -104,6 +113,18 @@ class TrainingCLI(LightningCLI):
 def fit(command: str, args: list[str], defaults: dict[str, Any]) -> None:
     """Trains, keeps the best and the last checkpoint, and exports the best one as a model folder."""
     cli = TrainingCLI(command, args, defaults)
+    if not train(cli, args):
+        return
+    task = cli.model
+    known = task.network.config
+    backbone = known.backbone if known else task.backbone
+    name = cli.config["name"] or f"{backbone}.{cli.out.name}"
+    task.export(cli.out / MODEL, name=name, overwrite=True)
+    print(f"The model is in {cli.out / MODEL}: suprem predict SCANS -o OUT --model local-dir:{cli.out / MODEL}")
+
+
+def train(cli: TrainingCLI, args: list[str]) -> bool:
+    """Trains and writes down what was done; whether this process shall go on with the best weights, now in the task."""
     task, trainer = cli.model, cli.trainer
     start, resume = time.monotonic(), _checkpoint(cli)
     if trainer.is_global_zero:
@@ -118,16 +139,12 @@ def fit(command: str, args: list[str], defaults: dict[str, Any]) -> None:
             "same command with --ckpt_path last goes on from the last checkpoint."
         ) from error
     if not trainer.is_global_zero or cli.config["trainer"]["fast_dev_run"]:
-        return
+        return False
     best = cli.out / BEST
     if best.exists():
         task.load_state_dict(torch.load(best, weights_only=True, map_location="cpu")["state_dict"])
-    known = task.network.config
-    backbone = known.backbone if known else task.backbone
-    name = cli.config["name"] or f"{backbone}.{cli.out.name}"
-    task.export(cli.out / MODEL, name=name, overwrite=True)
     _write_run(cli, args, time.monotonic() - start)
-    print(f"The model is in {cli.out / MODEL}: suprem predict SCANS -o OUT --model local-dir:{cli.out / MODEL}")
+    return True
 
 
 def _checkpoint(cli: TrainingCLI) -> str | None:
@@ -149,7 +166,7 @@ def _write_run(cli: TrainingCLI, args: list[str], seconds: float) -> None:
         "seconds": round(seconds, 1),
         "steps": cli.trainer.global_step,
         "epochs": cli.trainer.current_epoch,
-        "dice_at_the_end": _scores(task),
+        **({"dice_at_the_end": _scores(task)} if isinstance(task, SegmentationTask) else {}),
         "best": _best_score(cli.trainer),
         "preprocessing": asdict(_contract(data)),
         "train": [case.record.key for case in data.split.train],

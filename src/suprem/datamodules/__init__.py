@@ -5,11 +5,16 @@ from typing import TYPE_CHECKING
 from suprem._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from suprem.datamodules.categories import CategoryDataModule
     from suprem.datamodules.ct import CTDataModule
     from suprem.datamodules.scans import ScanDataModule
 
-__all__ = ["CTDataModule", "ScanDataModule"]
+__all__ = ["CTDataModule", "CategoryDataModule", "ScanDataModule"]
 
-_HOMES = {"CTDataModule": "suprem.datamodules.ct", "ScanDataModule": "suprem.datamodules.scans"}
+_HOMES = {
+    "CTDataModule": "suprem.datamodules.ct",
+    "CategoryDataModule": "suprem.datamodules.categories",
+    "ScanDataModule": "suprem.datamodules.scans",
+}
 
 __getattr__ = lazy_names(globals(), _HOMES)

@@ -67,7 +67,7 @@ class Channels:
 
     def annotated(self, record: CaseRecord) -> npt.NDArray[np.bool_]:
         """Which classes were annotated in a case, bool (C,)."""
-        return np.array([name in record.annotated for name in self.names])
+        return np.array([name in record.annotated for name in self.names], dtype=bool)
 
     def table(self, palette: Sequence[frozenset[str]], key: str) -> npt.NDArray[np.bool_]:
         """Palette index -> classes, bool (P, C).
@@ -77,7 +77,7 @@ class Channels:
         Raises:
             LabelSpaceError: an entry holds several exclusive classes, none of which lies inside the others.
         """
-        table = np.array([[name in entry for name in self.names] for entry in palette])
+        table = np.array([[name in entry for name in self.names] for entry in palette], dtype=bool)
         if self.exclusive:
             for index in np.flatnonzero(table.sum(axis=1) > 1):
                 held = [name for name, there in zip(self.names, table[index], strict=True) if there]

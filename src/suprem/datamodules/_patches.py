@@ -185,11 +185,23 @@ class PatchDataset(torch.utils.data.Dataset[Sample]):
         index = int(plan[turn])
         self._cases.prefetch(plan[turn + 1 : turn + 1 + _AHEAD])
         rng = np.random.default_rng([settings.seed, epoch, number])
-        stored = self._cases.opened(index)
+        return self.box(index, rng, augment=True)
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """What is drawn from."""
+        return self._cases.cases
+
+    def box(self, index: int, rng: np.random.Generator, *, augment: bool) -> Sample:
+        """One patch of one case."""
+        settings, stored = self.settings, self._cases.opened(index)
         start = self._start(stored, rng)
         image = _cut(stored.ct, start, settings.size, stored.record.shape, settings.outside_hu)
-        labels = _cut(stored.labels, start, settings.size, stored.record.shape, 0)
-        return self._cases.sample(index, image, labels, int(rng.integers(2**62)))
+        if stored.record.annotated:
+            labels = _cut(stored.labels, start, settings.size, stored.record.shape, 0)
+        else:  # as in classification
+            labels = np.zeros(settings.size, np.uint8)
+        return self._cases.sample(index, image, labels, int(rng.integers(2**62)) if augment else None)
 
     def _plan(self, epoch: int) -> npt.NDArray[np.intp]:
         if epoch not in self._plans:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import LightningDataModule
+from torch.utils.data import Dataset
 
 from suprem.datamodules._batch import finish
 from suprem.datamodules._classes import Channels, check_available, known_names
@@ -91,7 +92,7 @@ class CTDataModule(LightningDataModule):
             raise ConfigurationError(f"hu_window is {hu_window}; the first value must be the smaller one.")
         paths = [stores] if isinstance(stores, str | Path) else list(stores)
         self.stores = tuple(Store.open(path, cache_dir=cache_dir, cache_size=cache_size) for path in paths)
-        self.channels = Channels(known_names(classes), exclusive)
+        self.channels = self._channels(classes, exclusive)
         self.hu_window, self.batch_size, self.num_workers = hu_window, batch_size, num_workers
         self.weights, self.all_copies = weights, all_copies
         x, y, z = patch_size
@@ -104,6 +105,9 @@ class CTDataModule(LightningDataModule):
         self.split = self._split(val_fraction, subset)
         self._check_weights()
         self.samples_per_epoch = samples_per_epoch or samples_per_volume * len(self.split.train)
+
+    def _channels(self, classes: Sequence[str], exclusive: bool) -> Channels:
+        return Channels(known_names(classes), exclusive)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -157,15 +161,7 @@ class CTDataModule(LightningDataModule):
 
     def train_dataloader(self) -> StreamLoader:
         """Patches; the rest of an epoch that does not fill a step of all processes is left out."""
-        dataset = PatchDataset(
-            self.split.train,
-            self.channels,
-            self.patches,
-            length=self.samples_per_epoch,
-            weights=self.weights,
-            all_copies=self.all_copies,
-        )
-        self._training = self._loader(dataset, batch_size=self.batch_size)
+        self._training = self._loader(self._training_dataset(), batch_size=self.batch_size)
         self._training.go_on(self._progress)
         self._progress = _START  # used: another loader starts anew
         return self._training
@@ -186,7 +182,20 @@ class CTDataModule(LightningDataModule):
         """Whole volumes one by one, each on one process; an empty list when nothing validates."""
         if not self.split.val:
             return []
-        return self._loader(VolumeDataset(self.split.val, self.channels), batch_size=1, whole=True)
+        return self._loader(self._validation_dataset(), batch_size=1, whole=True)
+
+    def _training_dataset(self) -> Dataset[Any]:
+        return PatchDataset(
+            self.split.train,
+            self.channels,
+            self.patches,
+            length=self.samples_per_epoch,
+            weights=self.weights,
+            all_copies=self.all_copies,
+        )
+
+    def _validation_dataset(self) -> Dataset[Any]:
+        return VolumeDataset(self.split.val, self.channels)
 
     def _loader(self, dataset: Any, *, batch_size: int, whole: bool = False) -> StreamLoader:
         trainer = self.trainer

@@ -1,13 +1,15 @@
 """What all training tasks share: the order of construction, the optimiser and its schedule."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import torch
 from pytorch_lightning import LightningModule
 from torch import nn
 from torch.optim import Optimizer
 
-from suprem.errors import ConfigurationError
+from suprem.errors import ConfigurationError, TrainingError
 from suprem.tasks.optimisation import Optimisation, adamw, parameter_groups
 from suprem.tasks.schedules import warmup_cosine, warmup_cosine_epochs
 
@@ -51,6 +53,22 @@ class BaseTask(LightningModule, ABC):
     @abstractmethod
     def configure_metrics(self) -> None:
         """Makes the metrics."""
+
+    def log_loss(self, loss: torch.Tensor, stage: str, batch: Mapping[str, Any]) -> None:
+        """Logs the loss of a batch as ``STAGE/loss``.
+
+        Raises:
+            TrainingError: it is infinite or NaN; the message names the cases of the batch.
+        """
+        if not torch.isfinite(loss):
+            keys = batch.get("keys")
+            cases = ", ".join(dict.fromkeys(keys)) if keys else "a batch without names of cases"
+            raise TrainingError(
+                f"The {stage} loss became {float(loss)} at step {self.global_step}, in {cases}. Look at these scans, "
+                "lower the learning rate, or clip gradients; the last checkpoint is from before."
+            )
+        size, validates = len(batch["image"]), stage == "val"
+        self.log(f"{stage}/loss", loss, batch_size=size, on_epoch=validates, sync_dist=validates)
 
     def make_optimizer(self, groups: list[dict[str, Any]]) -> Optimizer:
         """AdamW; override it for another one. Rates and decay stand in the groups."""

@@ -9,6 +9,7 @@ from torch.optim import AdamW, Optimizer
 
 from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import ConfigurationError
+from suprem.heads._classification import ClassificationNetwork
 
 __all__ = ["Optimisation", "adamw", "parameter_groups"]
 
@@ -72,7 +73,7 @@ def parameter_groups(network: nn.Module, settings: Optimisation) -> list[dict[st
 
 
 def _factor(network: nn.Module, name: str, settings: Optimisation) -> float:
-    if not isinstance(network, SegmentationNetwork):
+    if not isinstance(network, SegmentationNetwork | ClassificationNetwork):
         return 1.0
     if name in network.head_keys:
         return settings.head_rate

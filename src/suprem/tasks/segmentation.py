@@ -12,7 +12,7 @@ from monai.inferers.utils import sliding_window_inference
 from suprem.adapters import Strategy, apply_strategy, merge_lora
 from suprem.backbones import create_model
 from suprem.backbones._base import SegmentationNetwork
-from suprem.errors import ConfigurationError, TrainingError
+from suprem.errors import ConfigurationError
 from suprem.heads.universal import UniversalNetwork
 from suprem.labels import canonical_name
 from suprem.losses import DiceCELoss
@@ -259,18 +259,8 @@ class SegmentationTask(BaseTask):
         logits = self(batch["image"])
         annotated = None if self.exclusive else batch.get("annotated")
         loss: torch.Tensor = self.loss(logits, batch["target"], annotated, batch.get("known"))
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"The {stage} loss became {float(loss)} at step {self.global_step}, in {self._cases(batch)}. Look at "
-                "these scans, lower the learning rate, or clip gradients; the last checkpoint is from before."
-            )
-        self.log(f"{stage}/loss", loss, batch_size=len(logits), on_epoch=stage == "val", sync_dist=stage == "val")
+        self.log_loss(loss, stage, batch)
         return loss, logits
-
-    @staticmethod
-    def _cases(batch: Batch) -> str:
-        keys = batch.get("keys")
-        return ", ".join(dict.fromkeys(keys)) if keys else "a batch without names of cases"
 
     def _dice(
         self,
