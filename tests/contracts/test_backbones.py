@@ -85,6 +85,23 @@ def test_shapes_and_parts(backbone: str, head: str) -> None:
     torch.testing.assert_close(logits, whole)
 
 
+@each_network
+def test_the_decoder_pyramid_names_its_levels_from_the_coarsest(backbone: str, head: str) -> None:
+    network = make(backbone, head).eval()
+    image, found = image_for(network), []
+    for name in network.decoder_pyramid:
+        network.get_submodule(name).register_forward_hook(lambda m, i, output: found.append(tuple(output.shape)))
+    with torch.no_grad():
+        network(image)
+    assert [shape[1] for shape in found] == list(network.decoder_pyramid.values())
+    factors = [image.shape[2] // shape[2] for shape in found]
+    assert factors == [2 ** (len(found) - n) for n in range(len(found))]
+    assert all(
+        tuple(image.shape[axis] // factor for axis in (2, 3, 4)) == shape[2:]
+        for factor, shape in zip(factors, found, strict=True)
+    )
+
+
 @each_backbone
 def test_pointwise_head_is_the_convolution_on_the_decoder_features(backbone: str) -> None:
     network = make(backbone).eval()

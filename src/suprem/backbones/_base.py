@@ -47,6 +47,8 @@ class SegmentationNetwork(nn.Module):
     Attributes:
         head_path: dotted path of the output convolution, also the prefix of the only tensors a loader may replace.
         encoder_stages: how the names of the encoder's parameters start, from the input to the bottleneck.
+        decoder_pyramid: name of a submodule -> channels of its output, for each level of the decoder below full
+            resolution, from the coarsest.
         input_keys: names of the weights whose second dimension is the number of input channels.
         min_bottleneck_voxels: how many voxels the deepest features need; 2 where each channel of them is normalised
             over space, which one voxel alone would turn into zero.
@@ -62,6 +64,7 @@ class SegmentationNetwork(nn.Module):
 
     head_path: ClassVar[str]
     encoder_stages: tuple[str, ...]
+    decoder_pyramid: Mapping[str, int]
     input_keys: tuple[str, ...]
     min_bottleneck_voxels: int = 1
     in_channels: int

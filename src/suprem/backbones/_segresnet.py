@@ -60,6 +60,7 @@ class SegResNet(SegmentationNetwork, MonaiSegResNet):
         )
         levels = len(blocks_down) - 1
         self.encoder_stages = ("convInit.", *(f"down_layers.{level}." for level in range(len(blocks_down))))
+        self.decoder_pyramid = {f"up_layers.{n}": init_filters * 2 ** (levels - 1 - n) for n in range(levels - 1)}
         self.divisor = 2**levels
         self.decoder_channels, self.bottleneck_channels = init_filters, init_filters * 2**levels
 

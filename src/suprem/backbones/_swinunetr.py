@@ -105,6 +105,7 @@ class SwinUNETR(SegmentationNetwork, MonaiSwinUNETR):
         )
         self.in_channels = in_channels
         self.decoder_channels, self.bottleneck_channels = feature_size, 16 * feature_size
+        self.decoder_pyramid = {f"decoder{n}": feature_size * width for n, width in ((5, 8), (4, 4), (3, 2), (2, 1))}
 
     def forward_features(self, image: torch.Tensor) -> Features:
         """(N, in_channels, X, Y, Z) -> decoder and bottleneck features."""

@@ -125,6 +125,7 @@ class UNet(SegmentationNetwork):
         self.in_channels = in_channels
         c1, c2, c4, c8, c16 = (base_channels * factor for factor in (1, 2, 4, 8, 16))
         self.decoder_channels, self.bottleneck_channels = c2, c16
+        self.decoder_pyramid = {"up_tr256": c8, "up_tr128": c4}
         self.down_tr64 = DownStage(in_channels, c1, c2, batch_statistics)
         self.down_tr128 = DownStage(c2, c2, c4, batch_statistics)
         self.down_tr256 = DownStage(c4, c4, c8, batch_statistics)

@@ -68,6 +68,7 @@ class UniversalNetwork(SegmentationNetwork):
         self.in_channels, self.divisor = backbone.in_channels, backbone.divisor
         self.min_bottleneck_voxels = backbone.min_bottleneck_voxels
         self.encoder_stages = tuple(f"backbone.{stage}" for stage in backbone.encoder_stages)
+        self.decoder_pyramid = {f"backbone.{name}": width for name, width in backbone.decoder_pyramid.items()}
         self.input_keys = tuple(f"backbone.{key}" for key in backbone.input_keys)
         self.decoder_channels, self.bottleneck_channels = decoder, bottleneck
         self.precls_conv = nn.Sequential(

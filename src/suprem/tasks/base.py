@@ -74,6 +74,10 @@ class BaseTask(LightningModule, ABC):
         """AdamW; override it for another one. Rates and decay stand in the groups."""
         return adamw(groups)
 
+    def optimised(self) -> list[dict[str, Any]]:
+        """Groups of trainable parameters with their rates; a task with more than a network adds its own."""
+        return parameter_groups(self.network, self.optimisation)
+
     def configure_optimizers(self) -> Any:
         """The optimiser over the trainable parameters, with warm-up and cosine decay per step or per epoch.
 
@@ -81,7 +85,7 @@ class BaseTask(LightningModule, ABC):
             ConfigurationError: the schedule is in epochs, but the run has no number of epochs.
         """
         settings = self.optimisation
-        optimizer = self.make_optimizer(parameter_groups(self.network, settings))
+        optimizer = self.make_optimizer(self.optimised())
         # A trial run of a batch has fewer epochs than any warm-up.
         if settings.warmup_epochs is None or getattr(self.trainer, "fast_dev_run", False):
             total = int(self.trainer.estimated_stepping_batches)

@@ -17,6 +17,7 @@ from suprem.heads.universal import UniversalNetwork
 from suprem.labels import canonical_name
 from suprem.losses import DiceCELoss
 from suprem.tasks.base import BaseTask
+from suprem.tasks.deep_supervision import DeepSupervision, coarser, level_weights
 from suprem.tasks.execution import Execution, prepare_network
 from suprem.tasks.optimisation import Optimisation
 from suprem.tasks.text import provide_codes
@@ -66,6 +67,7 @@ class SegmentationTask(BaseTask):
         prior: foreground probability that a head without ``init`` starts with; ``None`` keeps its random bias.
         strategy: which parameters are trained, see :func:`suprem.adapters.strategies.apply_strategy`.
         lora_rank: rank of the adapters of the strategy ``"lora"``.
+        deep_supervision: how many coarser levels of the decoder have a loss of their own.
         optimisation: learning rates, weight decay and schedule.
         execution: memory layout, recomputation, compilation; ``None`` runs the network as it is.
 
@@ -102,6 +104,7 @@ class SegmentationTask(BaseTask):
         prior: float | None = None,
         strategy: Strategy = "full",
         lora_rank: int = 4,
+        deep_supervision: int = 0,
         optimisation: Optimisation | None = None,
         execution: Execution | None = None,
     ) -> None:
@@ -119,12 +122,13 @@ class SegmentationTask(BaseTask):
             "prior",
             "strategy",
             "lora_rank",
+            "deep_supervision",
         )
         self.save_hyperparameters(*plain)
         self.backbone, self.backbone_kwargs = backbone, backbone_kwargs
         self.init, self.head, self.text, self.preprocessing = init, head, text, preprocessing
         self.strategy, self.lora_rank = strategy, lora_rank
-        self.execution = execution or Execution()
+        self.deep_supervision, self.execution = deep_supervision, execution or Execution()
         self.classes = tuple(canonical_name(c) for c in classes)
         self.exclusive, self.inferer, self.prior = exclusive, inferer, prior
         self.build()
@@ -134,6 +138,13 @@ class SegmentationTask(BaseTask):
         self.network = self._new() if self.init is None else self._pretrained(self.init)
         self._provide_text()
         apply_strategy(self.network, self.strategy, lora_rank=self.lora_rank)
+        self.deep = None
+        if self.deep_supervision:
+            if self.execution.compile:
+                raise ConfigurationError(
+                    "deep_supervision looks into the network, which compile forbids; leave one out."
+                )
+            self.deep = DeepSupervision(self.network, self.network.num_classes, self.deep_supervision)
         prepare_network(self.network, self.execution)
 
     def _provide_text(self) -> None:
@@ -234,9 +245,35 @@ class SegmentationTask(BaseTask):
             raise TypeError(f"The network gave {type(logits).__name__}; one tensor of logits is needed.")
         return logits
 
+    def optimised(self) -> list[dict[str, Any]]:
+        """The parameters of the network, and the output convolutions of deep supervision at the rate of the head."""
+        groups, settings = super().optimised(), self.optimisation
+        if self.deep is None:
+            return groups
+        rate = settings.learning_rate * settings.head_rate
+        own = {"params": list(self.deep.parameters()), "lr": rate, "weight_decay": settings.weight_decay}
+        return [*groups, own]
+
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of one batch of patches."""
-        return self._step(batch, "train")[0]
+        if self.deep is None:
+            return self._step(batch, "train")[0]
+        with self.deep.watch(self.network) as levels:
+            logits = self(batch["image"])
+        weights = level_weights(1 + len(levels))
+        losses = [weight * self._loss(level, batch) for weight, level in zip(weights, (logits, *levels), strict=True)]
+        loss = torch.stack(losses).sum()
+        self.log_loss(loss, "train", batch)
+        return loss
+
+    def _loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Of logits at the resolution of the batch or a coarser one."""
+        annotated, known = None if self.exclusive else batch.get("annotated"), batch.get("known")
+        shape = logits.shape[2:]
+        if known is not None:
+            known = coarser(known, shape)
+        loss: torch.Tensor = self.loss(logits, coarser(batch["target"], shape), annotated, known)
+        return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and Dice coefficients of whole volumes."""
@@ -257,8 +294,7 @@ class SegmentationTask(BaseTask):
 
     def _step(self, batch: Batch, stage: str) -> tuple[torch.Tensor, torch.Tensor]:
         logits = self(batch["image"])
-        annotated = None if self.exclusive else batch.get("annotated")
-        loss: torch.Tensor = self.loss(logits, batch["target"], annotated, batch.get("known"))
+        loss = self._loss(logits, batch)
         self.log_loss(loss, stage, batch)
         return loss, logits
 
