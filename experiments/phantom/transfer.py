@@ -107,7 +107,7 @@ def few_shot(work: Path, run: Run, init: str | None, steps: int) -> dict[str, fl
         "segresnet_tiny",
         NEW,
         init=init,
-        prior=0.02 if init is None else None,
+        prior=0.02,
         preprocessing=PREPROCESSING,
         optimisation=Optimisation(learning_rate=3e-3, weight_decay=1e-4, head_rate=10.0, warmup_steps=20),
         execution=Execution(channels_last=True),

@@ -48,6 +48,14 @@ def test_prior_sets_the_bias_of_the_head() -> None:
     assert bias.sigmoid().tolist() == pytest.approx([0.02, 0.02])
 
 
+def test_prior_sets_the_bias_of_new_classes_alone() -> None:
+    known = SegmentationTask(None, ["liver", "vertebrae_L1"], init="segresnet_tiny.phantom")
+    task = SegmentationTask(None, ["liver", "vertebrae_L1"], init="segresnet_tiny.phantom", prior=0.02)
+    before, after = (t.network.get_parameter(f"{t.network.head_path}.bias") for t in (known, task))
+    assert after[0] == before[0]
+    assert float(after[1].sigmoid()) == pytest.approx(0.02)
+
+
 @pytest.mark.parametrize("exclusive", [False, True])
 def test_a_few_steps_reduce_the_loss(exclusive: bool) -> None:
     task = _task(exclusive=exclusive, optimisation=Optimisation(learning_rate=0.02, warmup_steps=2))

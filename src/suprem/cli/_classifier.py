@@ -27,6 +27,10 @@ class ClassifierCLI(TrainingCLI):
         """The categories come from the data, when these have been read."""
         parser.link_arguments("data.categories", "model.categories", apply_on="instantiate")
 
+    def own_callbacks(self) -> list[Any]:
+        """None: there is nothing to draw."""
+        return []
+
 
 def fit(command: str, args: list[str], defaults: dict[str, Any]) -> None:
     """Trains, and writes the probabilities of the validation cases."""

@@ -20,12 +20,13 @@ from suprem.datamodules.prepared import TrainingData
 from suprem.errors import ConfigurationError, TrainingError
 from suprem.tasks.base import BaseTask
 from suprem.tasks.callbacks import Throughput
+from suprem.tasks.pictures import Pictures
 from suprem.tasks.segmentation import SegmentationTask
 from suprem.zoo import Preprocessing
 
 __all__ = ["TrainingCLI", "fit", "train", "validate"]
 
-CONFIG, BEST, LAST, MODEL, RUN = "config.yaml", "best.ckpt", "last.ckpt", "model", "run.json"
+CONFIG, BEST, LAST, MODEL, RUN, PICTURES = "config.yaml", "best.ckpt", "last.ckpt", "model", "run.json", "pictures"
 """What a run leaves in its folder; ``metrics.csv`` comes from the logger."""
 
 _TRAINER: dict[str, Any] = {"gradient_clip_val": 1.0, "num_sanity_val_steps": 0, "log_every_n_steps": 10}
@@ -71,10 +72,18 @@ class TrainingCLI(LightningCLI):
     def add_links(self, parser: LightningArgumentParser) -> None:
         """What this kind of task shares with its data."""
         parser.add_argument("--classes", type=list[str], required=True, help="Structures, such as [liver,spleen].")
+        parser.add_argument(
+            "--pictures", type=int, default=2, help="Validation cases that are drawn at every validation."
+        )
         parser.add_argument("--name", type=str | None, default=None, help="What the exported model is called.")
         parser.link_arguments("classes", "model.classes")
         parser.link_arguments("classes", "data.classes")
         parser.link_arguments("model.exclusive", "data.exclusive")
+
+    def own_callbacks(self) -> list[Any]:
+        """Callbacks of this kind of task."""
+        cases = self.config["pictures"]
+        return [Pictures(self.out / PICTURES, cases)] if cases > 0 else []
 
     @property
     def out(self) -> Path:
@@ -83,10 +92,12 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds loggers and callbacks that write into the folder of the run."""
-        trainer = dict(self.config["trainer"])
         kwargs.setdefault("default_root_dir", str(self.out))
-        if trainer.get("logger") in (None, True):
-            kwargs["logger"] = CSVLogger(str(self.out), name="", version="")
+        # CSV always; a chosen logger gets everything beside it.
+        chosen = self.config_init["trainer"]["logger"]
+        if chosen is not False:
+            more = [] if chosen in (None, True) else chosen if isinstance(chosen, list) else [chosen]
+            kwargs["logger"] = [CSVLogger(str(self.out), name="", version=""), *more]
         return super().instantiate_trainer(**kwargs)
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
@@ -100,6 +111,7 @@ class TrainingCLI(LightningCLI):
             own.append(LearningRateMonitor())
         if self.config["ema"] is not None:
             own.append(EMAWeightAveraging(decay=self.config["ema"]))
+        own += self.own_callbacks()
         if sys.stderr.isatty() and config.get("enable_progress_bar") is not False:
             own.append(RichProgressBar())
         return super()._instantiate_trainer(config, [*own, *callbacks])

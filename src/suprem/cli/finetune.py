@@ -8,6 +8,7 @@ PARSES_ITS_WORDS = True
 
 _DEFAULTS = {
     "model.init": "unet.suprem_2100",
+    "model.prior": 0.02,
     "trainer.max_epochs": 200,
     "out": "runs/finetune",
 }

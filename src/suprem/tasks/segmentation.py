@@ -64,7 +64,7 @@ class SegmentationTask(BaseTask):
         backbone_kwargs: arguments of the backbone's builder; with ``init`` for local files only.
         inferer: how a validation image is predicted; ``None`` slides a window of the patch size of ``preprocessing``,
             and without one runs the network on the whole image at once.
-        prior: foreground probability that a head without ``init`` starts with; ``None`` keeps its random bias.
+        prior: foreground probability that new classes of a convolutional head start with; ``None`` keeps random biases.
         strategy: which parameters are trained, see :func:`suprem.adapters.strategies.apply_strategy`.
         lora_rank: rank of the adapters of the strategy ``"lora"``.
         deep_supervision: how many coarser levels of the decoder have a loss of their own.
@@ -136,6 +136,7 @@ class SegmentationTask(BaseTask):
     def configure_models(self) -> None:
         """Makes the network: from pre-trained weights, or new with a head that starts from the prior."""
         self.network = self._new() if self.init is None else self._pretrained(self.init)
+        self._set_prior()
         self._provide_text()
         apply_strategy(self.network, self.strategy, lora_rank=self.lora_rank)
         self.deep = None
@@ -146,6 +147,17 @@ class SegmentationTask(BaseTask):
                 )
             self.deep = DeepSupervision(self.network, self.network.num_classes, self.deep_supervision)
         prepare_network(self.network, self.execution)
+
+    def _set_prior(self) -> None:
+        """The bias of new classes; a probability of one half everywhere would cost many steps to unlearn."""
+        if self.prior is None or self.exclusive or isinstance(self.network, UniversalNetwork):
+            return
+        report = self.network.load_report
+        rows = [self.classes.index(name) for name in (self.classes if report is None else report.new_classes)]
+        bias = self.network.get_submodule(self.network.head_path).bias
+        if isinstance(bias, torch.Tensor):
+            with torch.no_grad():
+                bias[rows] = math.log(self.prior / (1 - self.prior))
 
     def _provide_text(self) -> None:
         if isinstance(self.network, UniversalNetwork):
@@ -164,10 +176,6 @@ class SegmentationTask(BaseTask):
         network = create_model(
             self.backbone, num_classes=channels, head=self.head or "conv", **dict(self.backbone_kwargs or {})
         )
-        if self.prior is not None and not self.exclusive:
-            bias = network.get_submodule(network.head_path).bias
-            if isinstance(bias, torch.Tensor):
-                torch.nn.init.constant_(bias, float(torch.logit(torch.tensor(self.prior))))
         return network
 
     def _pretrained(self, init: str) -> SegmentationNetwork:
@@ -275,11 +283,12 @@ class SegmentationTask(BaseTask):
         loss: torch.Tensor = self.loss(logits, coarser(batch["target"], shape), annotated, known)
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss and Dice coefficients of whole volumes."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:
+        """Loss and Dice coefficients of whole volumes; returns the ``logits``, for callbacks."""
         _, logits = self._step(batch, "val")
         score = self._dice(logits, batch["target"], batch.get("annotated"), batch.get("known")).double()
         self._dice_sums = self._dice_sums.to(score.device) + torch.stack([score.nansum(0), (~score.isnan()).sum(0)])
+        return {"logits": logits}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Masks of whole scans, as from :class:`suprem.datamodules.ScanDataModule`.
