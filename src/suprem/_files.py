@@ -27,6 +27,11 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
 _DECIMAL = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 
 
+def is_output_error(error: OSError) -> bool:
+    """Whether an error is about a place that cannot be written, not about one that cannot be read."""
+    return error.errno in _FULL
+
+
 def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:
     """The one sentence that tells why ``path`` could not be written, and what to do."""
     target = Path(path)

@@ -125,6 +125,7 @@ def test_pretraining_starts_from_random_weights(store: Path, tmp_path: Path) -> 
         (["--model.init=segresnet_tinny.phantom"], "segresnet_tiny.phantom"),
         (["--ckpt_path=last"], "does not exist"),
         (["--data.dataset=word"], "give either stores, or a dataset"),
+        (["--trainer.strategy=fsdp"], "requires a GPU"),
     ],
 )
 def test_mistakes_are_told_in_a_line(
@@ -136,6 +137,33 @@ def test_mistakes_are_told_in_a_line(
     assert "Traceback" not in err
 
 
+def test_a_checkpoint_of_another_network_is_refused(
+    store: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _finetune(store, tmp_path / "run", f"--ckpt_path={run / 'last.ckpt'}", "--classes=[liver]") == 1
+    err = capsys.readouterr().err
+    assert "is a checkpoint of another network: 2 tensors differ, the first is network.conv_final.2.conv." in err
+    (tmp_path / "broken.ckpt").write_bytes((run / "last.ckpt").read_bytes()[:5000])
+    assert _finetune(store, tmp_path / "run", f"--ckpt_path={tmp_path / 'broken.ckpt'}") == 1
+    assert "cannot be read as a checkpoint" in capsys.readouterr().err
+    torch.save({"weights": torch.zeros(1)}, tmp_path / "other.ckpt")
+    assert _finetune(store, tmp_path / "run", f"--ckpt_path={tmp_path / 'other.ckpt'}") == 1
+    assert "to start from its weights, give model.init" in capsys.readouterr().err
+
+
+def test_no_space_for_a_checkpoint(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    resource = pytest.importorskip("resource")  # not on Windows
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))  # a checkpoint takes 8 MB
+    try:
+        assert _finetune(store, tmp_path / "run") == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    err = capsys.readouterr().err
+    assert "No space is left for" in err
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize("command", ["pretrain", "finetune", "validate"])
 def test_help_and_print_config(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
@@ -143,3 +171,5 @@ def test_help_and_print_config(command: str, capsys: pytest.CaptureFixture[str])
     assert main([command, CLASSES, "--print_config"]) == 0
     config: dict[str, Any] = yaml.safe_load(capsys.readouterr().out)
     assert config["classes"] == ["liver", "spleen"]
+    assert main([command, CLASSES, "--trainer.strategy=fsdp", "--trainer.devices=8", "--print_config"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["trainer"]["strategy"] == "fsdp"

@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, ClassVar
 
 import torch
@@ -13,11 +14,13 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 
+from suprem._files import is_output_error, output_error
 from suprem._version import __version__
 from suprem.datamodules.ct import CTDataModule
 from suprem.datamodules.prepared import TrainingData
-from suprem.errors import ConfigurationError, TrainingError
+from suprem.errors import CheckpointError, ConfigurationError, TrainingError
 from suprem.tasks.base import BaseTask
 from suprem.tasks.callbacks import Throughput
 from suprem.tasks.pictures import Pictures
@@ -114,7 +117,11 @@ class TrainingCLI(LightningCLI):
         own += self.own_callbacks()
         if sys.stderr.isatty() and config.get("enable_progress_bar") is not False:
             own.append(RichProgressBar())
-        return super()._instantiate_trainer(config, [*own, *callbacks])
+        try:
+            return super()._instantiate_trainer(config, [*own, *callbacks])
+        except (MisconfigurationException, ValueError) as error:
+            # Lightning's refusals, such as FSDP without a GPU; its own errors have no class of theirs.
+            raise ConfigurationError(f"The trainer refuses its settings: {' '.join(str(error).split())}") from error
 
     def save_config(self) -> None:
         """Writes the resolved configuration, with which ``--config`` repeats the run."""
@@ -143,6 +150,10 @@ def train(cli: TrainingCLI, args: list[str]) -> bool:
         cli.save_config()
     try:
         trainer.fit(task, cli.datamodule, ckpt_path=resume, weights_only=True if resume else None)
+    except OSError as error:
+        if error.errno is None or not is_output_error(error):
+            raise
+        raise output_error(cli.out, error) from error
     except RuntimeError as error:
         if trainer.world_size == 1 or "peer" not in str(error):
             raise
@@ -154,7 +165,7 @@ def train(cli: TrainingCLI, args: list[str]) -> bool:
         return False
     best = cli.out / BEST
     if best.exists():
-        task.load_state_dict(torch.load(best, weights_only=True, map_location="cpu")["state_dict"])
+        task.load_state_dict(_weights(best, task))
     _write_run(cli, args, time.monotonic() - start)
     return True
 
@@ -166,7 +177,32 @@ def _checkpoint(cli: TrainingCLI) -> str | None:
     path = cli.out / LAST if wanted == "last" else Path(wanted)
     if not path.is_file():
         raise ConfigurationError(f"ckpt_path is {wanted!r}, but {path} does not exist; leave it out to start anew.")
+    _weights(path, cli.model)
     return str(path)
+
+
+def _weights(path: Path, task: BaseTask) -> dict[str, torch.Tensor]:
+    """The weights of a checkpoint, which have to be those of the task.
+
+    Raises:
+        CheckpointError: it is damaged, no checkpoint of a training, or one of another network.
+    """
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+    except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+    found = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} is no checkpoint of a training; to start from its weights, give model.init.")
+    own = task.state_dict()
+    wrong = sorted(own.keys() ^ found.keys()) or [name for name in own if own[name].shape != found[name].shape]
+    if wrong:
+        shapes = (str(list(t[wrong[0]].shape)) if wrong[0] in t else "absent" for t in (found, own))
+        raise CheckpointError(
+            f"{path} is a checkpoint of another network: {len(wrong)} tensors differ, the first is {wrong[0]} "
+            f"({next(shapes)} there, {next(shapes)} here). Give the settings it was trained with, or start anew."
+        )
+    return found
 
 
 def _write_run(cli: TrainingCLI, args: list[str], seconds: float) -> None:
@@ -204,7 +240,7 @@ def validate(args: list[str]) -> None:
     cli = TrainingCLI("validate", args, defaults)
     checkpoint = _checkpoint(cli)
     if checkpoint is not None:
-        cli.model.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu")["state_dict"])
+        cli.model.load_state_dict(_weights(Path(checkpoint), cli.model))
     cli.trainer.validate(cli.model, cli.datamodule, verbose=False)
     mean = cli.trainer.callback_metrics.get("val/dice")
     document = {
