@@ -80,17 +80,6 @@ def test_unannotated_class_leaves_its_head_row_untouched() -> None:
     assert not torch.equal(head.weight[0], before[0])
 
 
-def test_validation_reports_dice_over_cases_that_have_the_class() -> None:
-    task = _task()
-    logits = torch.full((1, 2, 4, 4, 4), -9.0)
-    target = torch.zeros(1, 2, 4, 4, 4, dtype=torch.bool)
-    target[0, 0, :2] = True
-    logits[0, 0, 1:3] = 9.0
-    assert task._dice(logits, target, None)[0].tolist() == pytest.approx([0.5, float("nan")], nan_ok=True)
-    masked = task._dice(logits, target, torch.tensor([[False, True]]))
-    assert masked.isnan().all()
-
-
 def test_validation_uses_the_inferer_and_logs_the_monitored_mean() -> None:
     calls = []
 
@@ -115,21 +104,17 @@ def test_validation_uses_the_inferer_and_logs_the_monitored_mean() -> None:
     assert logged[SegmentationTask.monitor] == pytest.approx((1 + second) / 2)
 
 
-def test_unknown_voxels_and_unannotated_classes_enter_neither_loss_nor_dice() -> None:
-    task = _task()
-    batch = _batch(1)
+def test_unknown_voxels_and_unannotated_classes_do_not_enter_the_training() -> None:
+    task, batch = _task(), _batch(1)
     known = torch.zeros(1, 1, 16, 16, 16, dtype=torch.bool)
     known[..., :8] = True
-    logits = torch.randn(1, 2, 16, 16, 16, generator=torch.Generator().manual_seed(0))
-    half = task._dice(logits[..., :8], batch["target"][..., :8])
-    assert torch.equal(task._dice(logits, batch["target"], None, known), half)
     other = batch["target"].clone()
     other[..., 8:] = ~other[..., 8:]
     other[:, 1] = ~other[:, 1]
     annotated = torch.tensor([[True, False]])
     task.log = lambda *_, **__: None  # type: ignore[method-assign, assignment]
     losses = [
-        task._step({"image": batch["image"], "target": t, "annotated": annotated, "known": known}, "train")[0]  # type: ignore[typeddict-item]
+        task.training_step({"image": batch["image"], "target": t, "annotated": annotated, "known": known}, 0)
         for t in (batch["target"], other)
     ]
     assert losses[0] == losses[1]
@@ -141,14 +126,6 @@ def test_a_loss_that_is_no_number_stops_and_names_the_cases() -> None:
     batch["image"][0, 0, 3] = float("nan")
     with pytest.raises(TrainingError, match=r"train loss became nan at step 0, in word/12, word/7"):
         task.training_step(batch, 0)
-
-
-def test_exclusive_dice_follows_the_argmax() -> None:
-    task = _task(exclusive=True)
-    target = torch.tensor([[[[0, 1, 2, 1]]]])
-    guess = torch.tensor([[[[0, 1, 2, 2]]]])
-    logits = torch.nn.functional.one_hot(guess, 3).movedim(-1, 1).float()
-    assert task._dice(logits, target, None)[0].tolist() == pytest.approx([2 / 3, 2 / 3])
 
 
 def test_synonyms_are_accepted_and_unknown_names_refused() -> None:

@@ -46,12 +46,11 @@ class Pictures(Callback):
             return
         if not isinstance(pl_module, SegmentationTask):
             raise TypeError(f"Pictures are of a SegmentationTask; this is a {type(pl_module).__name__}.")
-        truth, found = batch["target"][0], outputs["logits"][0]
+        truth, found = batch["target"][0], outputs["mask"][0]
         if pl_module.exclusive:
-            numbers = torch.arange(1, len(pl_module.classes) + 1, device=truth.device).view(-1, 1, 1, 1)
-            truth, found = truth[None] == numbers, found.argmax(0, keepdim=True) == numbers
+            truth = truth[None] == torch.arange(1, len(found) + 1, device=truth.device).view(-1, 1, 1, 1)
         else:
-            truth, found = truth > 0, found > 0
+            truth = truth > 0
         if "annotated" in batch:
             truth = truth & batch["annotated"][0].view(-1, 1, 1, 1)
         level = int(truth.any(0).sum((0, 1)).argmax())

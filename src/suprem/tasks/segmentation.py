@@ -2,12 +2,11 @@
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NotRequired, TypedDict
 
 import torch
-from monai.inferers.utils import sliding_window_inference
 
 from suprem.adapters import Strategy, apply_strategy, merge_lora
 from suprem.backbones import create_model
@@ -21,9 +20,12 @@ from suprem.tasks.deep_supervision import DeepSupervision, coarser, level_weight
 from suprem.tasks.execution import Execution, prepare_network
 from suprem.tasks.optimisation import Optimisation
 from suprem.tasks.text import provide_codes
+from suprem.tasks.validation import Region, VolumeScore, stream_logits
 from suprem.zoo import ModelConfig, Preprocessing, load_pretrained, save_folder
 
 __all__ = ["Batch", "Inferer", "SegmentationTask"]
+
+_PER_SAMPLE = ("target", "annotated", "known")
 
 Inferer = Callable[[torch.Tensor, torch.nn.Module], torch.Tensor]
 """Maps (image, network) to logits of the whole image, e.g. ``monai.inferers.SlidingWindowInferer``."""
@@ -240,18 +242,28 @@ class SegmentationTask(BaseTask):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """(N, 1, X, Y, Z) -> logits; patches in training, the inferer's sliding window otherwise."""
-        if not self.training and self.inferer is not None:
+        if self.training or (self.inferer is None and self.preprocessing is None):
+            logits: torch.Tensor = self.network(image)
+            return logits
+        if self.inferer is not None:
             return self.inferer(image, self.network)
-        if not self.training and self.preprocessing is not None:
-            return self._slide(image, self.preprocessing.patch_size)
-        logits: torch.Tensor = self.network(image)
-        return logits
+        whole = None
+        for number, sample in enumerate(image):
+            for region, part in self._parts(sample):
+                if whole is None:
+                    whole = part.new_empty((len(image), len(part), *image.shape[2:]))
+                whole[(number, slice(None), *region)] = part
+        if whole is None:
+            raise ConfigurationError(f"The image has shape {tuple(image.shape)}; there is nothing in it.")
+        return whole
 
-    def _slide(self, image: torch.Tensor, patch: tuple[int, int, int]) -> torch.Tensor:
-        logits = sliding_window_inference(image, patch, 1, self.network, overlap=0.5, mode="gaussian")
-        if not isinstance(logits, torch.Tensor):
-            raise TypeError(f"The network gave {type(logits).__name__}; one tensor of logits is needed.")
-        return logits
+    def _parts(self, image: torch.Tensor) -> Iterator[tuple[Region, torch.Tensor]]:
+        """Logits of a volume (1, X, Y, Z): slab by slab where windows slide, else in one piece."""
+        if self.inferer is None and self.preprocessing is not None:
+            yield from stream_logits(self.network, image, self.preprocessing.patch_size)
+            return
+        x, y, z = (slice(0, size) for size in image.shape[1:])
+        yield (x, y, z), self(image[None])[0]
 
     def optimised(self) -> list[dict[str, Any]]:
         """The parameters of the network, and the output convolutions of deep supervision at the rate of the head."""
@@ -264,10 +276,12 @@ class SegmentationTask(BaseTask):
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of one batch of patches."""
+        levels: list[torch.Tensor] = []
         if self.deep is None:
-            return self._step(batch, "train")[0]
-        with self.deep.watch(self.network) as levels:
             logits = self(batch["image"])
+        else:
+            with self.deep.watch(self.network) as levels:
+                logits = self(batch["image"])
         weights = level_weights(1 + len(levels))
         losses = [weight * self._loss(level, batch) for weight, level in zip(weights, (logits, *levels), strict=True)]
         loss = torch.stack(losses).sum()
@@ -284,11 +298,22 @@ class SegmentationTask(BaseTask):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:
-        """Loss and Dice coefficients of whole volumes; returns the ``logits``, for callbacks."""
-        _, logits = self._step(batch, "val")
-        score = self._dice(logits, batch["target"], batch.get("annotated"), batch.get("known")).double()
-        self._dice_sums = self._dice_sums.to(score.device) + torch.stack([score.nansum(0), (~score.isnan()).sum(0)])
-        return {"logits": logits}
+        """Loss and Dice coefficients of whole volumes; returns ``mask``, bool (N, C, X, Y, Z), for callbacks."""
+        losses, masks = [], []
+        for number, image in enumerate(batch["image"]):
+            sample = {name: batch[name][number : number + 1] for name in _PER_SAMPLE if name in batch}  # type: ignore[literal-required]
+            score = VolumeScore(self.loss, sample, len(self.classes))
+            mask = torch.empty((len(self.classes), *image.shape[1:]), dtype=torch.bool, device=image.device)
+            for region, logits in self._parts(image):
+                mask[(slice(None), *region)] = score.add(region, logits)
+            losses.append(score.total_loss())
+            masks.append(mask)
+            dice = score.dice()
+            self._dice_sums = self._dice_sums.to(dice.device) + torch.stack(
+                [dice.nan_to_num(0), (~dice.isnan()).double()]
+            )
+        self.log_loss(torch.stack(losses).mean(), "val", batch)
+        return {"mask": torch.stack(masks)}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Masks of whole scans, as from :class:`suprem.datamodules.ScanDataModule`.
@@ -300,32 +325,6 @@ class SegmentationTask(BaseTask):
         logits = self(batch["image"])
         kept = {name: value for name, value in batch.items() if name in ("keys", "affine")}
         return {"mask": logits.argmax(1) if self.exclusive else logits > 0, **kept}
-
-    def _step(self, batch: Batch, stage: str) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = self(batch["image"])
-        loss = self._loss(logits, batch)
-        self.log_loss(loss, stage, batch)
-        return loss, logits
-
-    def _dice(
-        self,
-        logits: torch.Tensor,
-        target: torch.Tensor,
-        annotated: torch.Tensor | None = None,
-        known: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Hard Dice coefficient (N, classes); NaN where the reference is empty or not annotated."""
-        if self.exclusive:
-            numbers = torch.arange(1, len(self.classes) + 1, device=logits.device).view(1, -1, 1, 1, 1)
-            predicted, wanted = logits.argmax(1, keepdim=True) == numbers, target[:, None] == numbers
-        else:
-            predicted, wanted = logits > 0, target > 0
-        if known is not None:
-            predicted, wanted = predicted & known, wanted & known
-        overlap, size = ((m).sum((2, 3, 4)) for m in (predicted & wanted, wanted))
-        score = 2.0 * overlap / (predicted.sum((2, 3, 4)) + size).clamp(min=1)
-        support = size > 0 if annotated is None else (size > 0) & annotated
-        return torch.where(support, score, torch.nan)
 
     def on_validation_epoch_start(self) -> None:
         """Starts counting from zero, whatever an interrupted validation has left."""
