@@ -6,7 +6,7 @@ python experiments/phantom/transfer.py WORK --jobs 2
 
 One network is pre-trained on 17 structures. Then few-shot training on 8 other structures starts from it and from
 random weights, with the same cases, settings and number of steps. The cases of every draw are other ones; all runs are
-scored on the same unseen phantoms. `results.csv` gets one row per run and `tests.csv` the tests.
+scored on the same unseen phantoms. `results.csv` gets one row per run and `results_tests.csv` the tests.
 """
 
 import argparse
@@ -209,7 +209,7 @@ def main() -> None:
     ]
     write_rows(options.out / "results.csv", table)
     tests = compare(rows)
-    write_rows(options.out / "tests.csv", tests)
+    write_rows(options.out / "results_tests.csv", tests)
     print(*tests, f"{time.monotonic() - start:.0f} s in all", sep="\n")
 
 
