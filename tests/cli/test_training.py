@@ -75,6 +75,18 @@ def test_the_model_holds_the_best_weights_and_predicts(run: Path, tmp_path: Path
     assert read_volume(tmp_path / "out/scan/segmentations/liver.nii.gz").shape == case.ct.shape
 
 
+def test_without_validation_cases_the_last_weights_are_exported(store: Path, run: Path, tmp_path: Path) -> None:
+    from suprem import load_pretrained
+
+    out = tmp_path / "all"
+    out.mkdir()
+    (out / "best.ckpt").write_bytes((run / "best.ckpt").read_bytes())  # of another run
+    assert _finetune(store, out, "--data.val_fraction=0.0") == 0
+    last = torch.load(out / "last.ckpt", weights_only=True)["state_dict"]
+    for name, value in load_pretrained(f"local-dir:{out / 'model'}").state_dict().items():
+        torch.testing.assert_close(value, last[f"network.{name}"], rtol=0, atol=0)
+
+
 def test_validate_repeats_the_score_of_the_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["validate", f"--config={run / 'config.yaml'}", f"--ckpt_path={run / 'best.ckpt'}"]) == 0

@@ -29,7 +29,7 @@ from suprem.zoo import Preprocessing
 
 __all__ = ["TrainingCLI", "fit", "train", "validate"]
 
-CONFIG, BEST, LAST, MODEL, RUN, PICTURES = "config.yaml", "best.ckpt", "last.ckpt", "model", "run.json", "pictures"
+CONFIG, LAST, MODEL, RUN, PICTURES = "config.yaml", "last.ckpt", "model", "run.json", "pictures"
 """What a run leaves in its folder; ``metrics.csv`` comes from the logger."""
 
 _TRAINER: dict[str, Any] = {"gradient_clip_val": 1.0, "num_sanity_val_steps": 0, "log_every_n_steps": 10}
@@ -108,7 +108,8 @@ class TrainingCLI(LightningCLI):
         if config.get("enable_checkpointing") is not False and not config.get("fast_dev_run"):
             monitor, mode = self.task_class.monitor, self.task_class.mode
             options: dict[str, Any] = {"dirpath": str(self.out), "enable_version_counter": False}
-            own.append(ModelCheckpoint(filename="best", monitor=monitor, mode=mode, **options))
+            if self.datamodule.split.val:
+                own.append(ModelCheckpoint(filename="best", monitor=monitor, mode=mode, **options))
             own.append(ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **options))
         if config.get("logger") is not False:
             own.append(LearningRateMonitor())
@@ -163,9 +164,9 @@ def train(cli: TrainingCLI, args: list[str]) -> bool:
         ) from error
     if not trainer.is_global_zero or cli.config["trainer"]["fast_dev_run"]:
         return False
-    best = cli.out / BEST
-    if best.exists():
-        task.load_state_dict(_weights(best, task))
+    best = _best(trainer)
+    if best is not None and best.best_model_path:  # not just any best.ckpt, which an earlier run may have left
+        task.load_state_dict(_weights(Path(best.best_model_path), task))
     _write_run(cli, args, time.monotonic() - start)
     return True
 
@@ -229,9 +230,15 @@ def _scores(task: SegmentationTask) -> dict[str, float | None]:
     return {name: None if math.isnan(value) else value for name, value in task.dice_per_class.items()}
 
 
+def _best(trainer: Trainer) -> ModelCheckpoint | None:
+    """The callback that keeps the best checkpoint; ``None`` when nothing validates."""
+    found = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor]
+    return found[0] if found else None
+
+
 def _best_score(trainer: Trainer) -> float | None:
-    scores = [c.best_model_score for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor]
-    return next((float(score) for score in scores if score is not None), None)
+    best = _best(trainer)
+    return None if best is None or best.best_model_score is None else float(best.best_model_score)
 
 
 def validate(args: list[str]) -> None:
