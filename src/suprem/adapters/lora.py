@@ -10,6 +10,7 @@ References:
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -148,19 +149,33 @@ def load_lora(network: SegmentationNetwork, path: str | Path) -> None:
         rank, alpha, classes = int(facts["rank"]), float(facts["alpha"]), int(facts["num_classes"])
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} holds no adapters that can be read: {error!r}. Save them again.") from error
-    if classes != network.num_classes:
+    count, head = network.num_classes, _head(network)
+    if classes != count:
         network.replace_head(classes)
     add_lora(network, rank=rank, alpha=alpha)
-    own: dict[str, torch.Tensor] = {key: network.state_dict(keep_vars=True)[key] for key in network.head_keys}
+    own = _head(network)
     for name, adapter in _adapters(network).items():
         own |= {f"{name}.{part}": value for part, value in adapter.named_parameters()}
     wrong = sorted(own.keys() ^ tensors.keys()) or sorted(n for n in own if own[n].shape != tensors[n].shape)
     if wrong:
         merge_lora(network)  # they were zero: the weights are what they were
+        if classes != count:
+            network.replace_head(count)
+            _copy(head, _head(network))
         raise CheckpointError(f"{path} was made for another network: {', '.join(wrong[:3])} do not fit.")
+    _copy(tensors, own)
+
+
+def _head(network: SegmentationNetwork) -> dict[str, torch.Tensor]:
+    """The tensors of the output layer themselves."""
+    state = network.state_dict(keep_vars=True)
+    return {key: state[key] for key in network.head_keys}
+
+
+def _copy(source: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]) -> None:
     with torch.no_grad():
-        for name, value in own.items():
-            value.copy_(tensors[name])
+        for name, value in target.items():
+            value.copy_(source[name])
 
 
 def _adapter(layer: nn.Module) -> LowRank | None:
