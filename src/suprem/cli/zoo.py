@@ -195,6 +195,40 @@ def verify(
         raise typer.Exit(_EXIT_FAILED)
 
 
+@zoo_app.command("convert")
+def convert_(
+    path: Annotated[Path, typer.Argument(help="A .pth, .pt or .safetensors file of another program.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write; must not exist.")],
+    name: Annotated[str | None, typer.Option(help="What the model is called: architecture.tag.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Network; default: found by the tensor names.")] = None,
+    source_classes: Annotated[
+        str | None, typer.Option(help="Meaning of the channels: a label space, or names separated by commas.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Turn a checkpoint file into a folder that can be published, and verify what was written."""
+    from dataclasses import asdict
+
+    from suprem.zoo import verify as check
+    from suprem.zoo.convert import convert
+
+    report = convert(
+        path,
+        out,
+        name=name,
+        backbone=backbone,
+        source_classes=_names_or_space(source_classes) if source_classes else None,
+    )
+    verdict = check(f"local-dir:{out}", progress=False)
+    if as_json:
+        _print_json({"folder": str(out), "load": asdict(report), "verify": verdict.to_dict()})
+    else:
+        typer.echo(report.summary())
+        _print_report(verdict)
+    if not verdict.ok:
+        raise typer.Exit(_EXIT_FAILED)
+
+
 def _names_or_space(text: str) -> str | list[str]:
     from suprem.labels import list_label_spaces
 
