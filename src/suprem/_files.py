@@ -1,5 +1,6 @@
 """Writing that either happens completely or leaves nothing behind, hashing, and sizes given by people."""
 
+import csv
 import errno
 import fcntl
 import hashlib
@@ -14,8 +15,8 @@ from pathlib import Path
 
 from suprem.errors import ConfigurationError, OutputError, SupremError
 
-__all__ = ["atomic_folder", "atomic_path", "check_writable", "only_user", "output_error", "parse_size"]
-__all__ += ["remove_leftovers", "sha256_file"]
+__all__ = ["atomic_folder", "atomic_path", "check_writable", "is_full", "only_user", "output_error", "parse_size"]
+__all__ += ["read_csv", "remove_leftovers", "sha256_file"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,15 +28,34 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
 _DECIMAL = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 
 
-def is_output_error(error: OSError) -> bool:
-    """Whether an error is about a place that cannot be written, not about one that cannot be read."""
+def read_csv(path: Path, *, advice: str, delimiter: str = ",") -> tuple[tuple[str, ...], list[dict[str, str]]]:
+    """Names of the columns of a CSV file in UTF-8, and its rows; a byte-order mark may come first.
+
+    Args:
+        path: The file.
+        advice: Last sentence of the error.
+        delimiter: Between columns.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines, delimiter=delimiter)
+            return tuple(reader.fieldnames or ()), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}. {advice}") from error
+
+
+def is_full(error: OSError) -> bool:
+    """Whether an error says that there is no space left."""
     return error.errno in _FULL
 
 
 def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:
     """The one sentence that tells why ``path`` could not be written, and what to do."""
     target = Path(path)
-    if error.errno in _FULL:
+    if is_full(error):
         text = f"No space is left for {target}; free some space or choose another output folder, then run again."
     elif error.errno in _DENIED:
         text = f"{target} cannot be written: {error.strerror}; choose another output folder or change its permissions."

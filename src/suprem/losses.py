@@ -11,9 +11,14 @@ from torch.nn import functional as F
 
 from suprem.errors import ConfigurationError
 
-__all__ = ["DiceCELoss", "exclusive_dice_ce", "overlapping_dice_ce", "soft_dice_loss"]
+__all__ = ["DiceCELoss", "dice_loss_of_sums", "exclusive_dice_ce", "overlapping_dice_ce", "soft_dice_loss"]
 
 _SPATIAL = (2, 3, 4)
+
+
+def dice_loss_of_sums(overlap: torch.Tensor, total: torch.Tensor, smooth: float) -> torch.Tensor:
+    """One minus the soft Dice coefficient, from the sum of the overlap and that of both masks, of the same shape."""
+    return 1.0 - (2.0 * overlap + smooth) / (total + smooth)
 
 
 def soft_dice_loss(probabilities: torch.Tensor, target: torch.Tensor, *, smooth: float = 1e-5) -> torch.Tensor:
@@ -35,7 +40,7 @@ def soft_dice_loss(probabilities: torch.Tensor, target: torch.Tensor, *, smooth:
     target = target.to(probabilities.dtype)
     overlap = (probabilities * target).sum(_SPATIAL)
     total = probabilities.sum(_SPATIAL) + target.sum(_SPATIAL)
-    return 1.0 - (2.0 * overlap + smooth) / (total + smooth)
+    return dice_loss_of_sums(overlap, total, smooth)
 
 
 def overlapping_dice_ce(
@@ -154,7 +159,7 @@ def exclusive_dice_ce(
     sizes = torch.zeros(logits.shape[:2], dtype=logits.dtype, device=logits.device).scatter_add(1, index, weight)
     overlap = torch.zeros_like(sizes).scatter_add(1, index, at_target.exp() * weight)
     total = sizes + (log_shares.exp() * weight[:, None]).sum(2)
-    dice = 1.0 - (2.0 * overlap + smooth) / (total + smooth)
+    dice = dice_loss_of_sums(overlap, total, smooth)
     return (dice_weight * dice[:, 1:].mean(1) + ce_weight * ce).mean()
 
 

@@ -89,6 +89,7 @@ def test_what_cannot_be(
         ("case,kind\na,b\n", "has no column category"),
         ("", "has no column case, category"),
         ("case,category\na,x\na,y\n", "says that a is 'x' and 'y'"),
+        ("case,category\n" + "a" * 200_000, "cannot be read: field larger than field limit"),
     ],
 )
 def test_tables_that_cannot_be_used(content: str, says: str, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from suprem.tasks import callbacks
 from suprem.tasks.callbacks import GradualUnfreezing, Throughput
 from suprem.tasks.optimisation import Optimisation
 from suprem.tasks.segmentation import SegmentationTask
+from tests.quiet import QUIET
 
 SMALL = {"init_filters": 8, "blocks_down": (1, 1, 1), "blocks_up": (1, 1)}
 
@@ -40,10 +41,7 @@ def _task() -> SegmentationTask:
 def _fit(task: SegmentationTask, epochs: int, *watching: Callback) -> Trainer:
     image = torch.rand(1, 16, 16, 16, generator=torch.Generator().manual_seed(1))
     sample = {"image": image, "target": torch.cat([image > 0.7, image < 0.2])}
-    trainer = Trainer(
-        accelerator="cpu", max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, limit_val_batches=0, callbacks=list(watching),
-    )  # fmt: skip
+    trainer = Trainer(max_epochs=epochs, limit_val_batches=0, callbacks=list(watching), **QUIET)
     trainer.fit(task, DataLoader([sample] * 8, batch_size=2))
     return trainer
 

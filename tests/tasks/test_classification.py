@@ -13,6 +13,7 @@ from suprem.errors import ConfigurationError, TrainingError, UnknownNameError
 from suprem.heads._classification import ClassificationNetwork
 from suprem.tasks.classification import ClassificationTask
 from suprem.tasks.optimisation import Optimisation, parameter_groups
+from tests.quiet import QUIET
 
 SMALL = {"init_filters": 8, "blocks_down": (1, 1), "blocks_up": (1,)}
 CATEGORIES = ("cyst", "tumour")
@@ -36,20 +37,13 @@ def _samples(count: int) -> list[dict[str, Any]]:
     return samples
 
 
-def _trainer(**options: Any) -> Trainer:
-    return Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, **options,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("trained", ["full", "frozen_encoder", "linear_probe"])
 def test_it_learns_and_only_what_shall_be_trained_moves(trained: Any) -> None:
     settings = Optimisation(learning_rate=0.01, head_rate=5.0, warmup_steps=2)
     task = _task(trained=trained, optimisation=settings)
     before = copy.deepcopy(task.network.state_dict())
     data = _samples(8)
-    trainer = _trainer(max_epochs=8)
+    trainer = Trainer(max_epochs=8, **QUIET)
     trainer.fit(task, DataLoader(data, batch_size=4), DataLoader(data, batch_size=4))
     moved = {name for name, value in task.network.state_dict().items() if not torch.equal(value, before[name])}
     stages = tuple(task.network.encoder_stages)
@@ -64,7 +58,7 @@ def test_metrics_are_those_of_an_independent_library() -> None:
     generator = torch.Generator().manual_seed(5)
     for sample in data:
         sample["category"] = torch.randint(2, (), generator=generator)
-    logged = _trainer().validate(task, DataLoader(data, batch_size=2), verbose=False)[0]
+    logged = Trainer(**QUIET).validate(task, DataLoader(data, batch_size=2), verbose=False)[0]
     batch = next(iter(DataLoader(data, batch_size=9)))
     with torch.no_grad():
         shares = task.eval()(batch["image"], batch["region"]).softmax(1)

@@ -13,6 +13,7 @@ from suprem.tasks.execution import Execution
 from suprem.tasks.optimisation import Optimisation
 from suprem.tasks.segmentation import SegmentationTask
 from suprem.zoo import Preprocessing
+from tests.quiet import QUIET
 
 SMALL = {"init_filters": 8, "blocks_down": (1, 1, 1), "blocks_up": (1, 1)}
 CLASSES = ("liver", "spleen")
@@ -67,10 +68,7 @@ def test_a_step_trains_the_additional_layers_and_exports_none(recompute: bool, t
     assert task.deep is not None
     before = task.deep.heads[0].weight.detach().clone()
     assert task.optimised()[-1]["lr"] == pytest.approx(0.03)
-    trainer = Trainer(
-        accelerator="cpu", max_steps=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, limit_val_batches=0,
-    )  # fmt: skip
+    trainer = Trainer(max_steps=1, limit_val_batches=0, **QUIET)
     trainer.fit(task, DataLoader([{name: value[0] for name, value in _batch().items()}] * 2, batch_size=2))
     assert not torch.equal(task.deep.heads[0].weight, before)
     from suprem import load_pretrained

@@ -14,12 +14,9 @@ from suprem.errors import ConfigurationError
 from suprem.tasks.optimisation import Optimisation, adamw, parameter_groups
 from suprem.tasks.schedules import warmup_cosine, warmup_cosine_epochs
 from suprem.tasks.segmentation import SegmentationTask
+from tests.quiet import QUIET
 
 SMALL = {"init_filters": 8, "blocks_down": (1, 1), "blocks_up": (1,)}
-QUIET: dict[str, Any] = {
-    "accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
-    "enable_model_summary": False, "num_sanity_val_steps": 0,
-}  # fmt: skip
 
 
 def _rates(schedule: Any, optimizer: torch.optim.Optimizer, count: int) -> list[float]:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from suprem.labels import color
 from suprem.tasks.pictures import Pictures, overlay
 from suprem.tasks.segmentation import SegmentationTask
+from tests.quiet import QUIET
 
 SMALL = {"init_filters": 8, "blocks_down": (1, 1), "blocks_up": (1,)}
 CLASSES = ("liver", "spleen")
@@ -43,15 +44,13 @@ def _validate(task: SegmentationTask, **options: object) -> None:
     if task.exclusive:
         target = target[0].long()
     data = [{"image": image, "target": target, "keys": f"word/case_{number}"} for number in range(3)]
-    trainer = Trainer(
-        accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, **options
-    )  # type: ignore[arg-type]
+    trainer = Trainer(**{**QUIET, **options})
     trainer.validate(task, DataLoader(data, batch_size=1), verbose=False)
 
 
 @pytest.mark.parametrize("exclusive", [False, True])
 def test_the_first_cases_are_drawn(exclusive: bool, tmp_path: Path) -> None:
-    _validate(_task(exclusive=exclusive), logger=False, callbacks=[Pictures(tmp_path / "pictures", cases=2)])
+    _validate(_task(exclusive=exclusive), callbacks=[Pictures(tmp_path / "pictures", cases=2)])
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == [
         "word_case_0_epoch0000.png",
         "word_case_1_epoch0000.png",

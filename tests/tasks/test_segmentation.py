@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from suprem.errors import ConfigurationError, TrainingError, UnknownNameError
 from suprem.tasks.optimisation import Optimisation
 from suprem.tasks.segmentation import SegmentationTask
+from tests.quiet import QUIET
 
 SMALL = {"init_filters": 8, "blocks_down": (1, 1), "blocks_up": (1,)}
 CLASSES = ("liver", "spleen")
@@ -29,10 +30,7 @@ def _batch(samples: int = 2) -> dict[str, torch.Tensor]:
 
 def _fit(task: SegmentationTask, batches: list[dict[str, torch.Tensor]], steps: int) -> None:
     data = DataLoader([{k: v[0] for k, v in b.items()} for b in batches] * steps, batch_size=1)
-    trainer = Trainer(
-        accelerator="cpu", max_steps=steps, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, limit_val_batches=0,
-    )  # fmt: skip
+    trainer = Trainer(max_steps=steps, limit_val_batches=0, **QUIET)
     trainer.fit(task, data)
 
 
@@ -91,10 +89,7 @@ def test_validation_uses_the_inferer_and_logs_the_monitored_mean() -> None:
     batch = _batch(1)
     empty = {"image": torch.full_like(batch["image"], 0.6), "target": torch.zeros_like(batch["target"])}
     data = DataLoader([{k: v[0] for k, v in b.items()} for b in (batch, empty)], batch_size=1)
-    trainer = Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False,
-    )  # fmt: skip
+    trainer = Trainer(**QUIET)
     logged = trainer.validate(task, data, verbose=False)[0]
     share = float(batch["target"][:, 1].float().mean())
     predicted = float((batch["image"] < 0.5).float().mean())

@@ -20,6 +20,7 @@ from torch.nn.utils import parametrize
 from suprem._files import atomic_path
 from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import CheckpointError, ConfigurationError
+from suprem.heads._classification import Network
 
 __all__ = ["LowRank", "add_lora", "has_lora", "load_lora", "merge_lora", "save_lora"]
 
@@ -49,7 +50,7 @@ class LowRank(nn.Module):
         return weight + (self.scale * (self.up @ self.down)).view_as(weight)
 
 
-def add_lora(network: SegmentationNetwork, *, rank: int = 4, alpha: float = 8.0) -> tuple[str, ...]:
+def add_lora(network: Network, *, rank: int = 4, alpha: float = 8.0) -> tuple[str, ...]:
     """Adds an adapter to every convolution and linear layer that is larger than its adapter would be.
 
     The output layer has none: it is small, and new for a new task. What is trained is not changed here; see

@@ -5,8 +5,8 @@ from types import MappingProxyType
 from typing import Literal, get_args
 
 from suprem.adapters.lora import LowRank, add_lora
-from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import UnknownNameError, did_you_mean
+from suprem.heads._classification import Network
 from suprem.heads.universal import UniversalNetwork
 
 __all__ = ["STRATEGIES", "Strategy", "apply_strategy"]
@@ -14,30 +14,30 @@ __all__ = ["STRATEGIES", "Strategy", "apply_strategy"]
 Strategy = Literal["full", "frozen_encoder", "norm_and_bias", "head", "lora"]
 
 
-def _full(network: SegmentationNetwork, rank: int) -> set[str]:
+def _full(network: Network, rank: int) -> set[str]:
     return {name for name, _ in network.named_parameters()}
 
 
-def _frozen_encoder(network: SegmentationNetwork, rank: int) -> set[str]:
+def _frozen_encoder(network: Network, rank: int) -> set[str]:
     return {name for name, _ in network.named_parameters() if not name.startswith(network.encoder_stages)}
 
 
-def _norm_and_bias(network: SegmentationNetwork, rank: int) -> set[str]:
+def _norm_and_bias(network: Network, rank: int) -> set[str]:
     # Norms have one number per channel, and so have biases.
     return {name for name, parameter in network.named_parameters() if parameter.ndim <= 1}
 
 
-def _head(network: SegmentationNetwork, rank: int) -> set[str]:
+def _head(network: Network, rank: int) -> set[str]:
     return set()
 
 
-def _lora(network: SegmentationNetwork, rank: int) -> set[str]:
+def _lora(network: Network, rank: int) -> set[str]:
     add_lora(network, rank=rank, alpha=2.0 * rank)
     adapters = [name for name, module in network.named_modules() if isinstance(module, LowRank)]
     return {f"{name}.{part}" for name in adapters for part in ("up", "down")}
 
 
-STRATEGIES: MappingProxyType[str, Callable[[SegmentationNetwork, int], set[str]]] = MappingProxyType(
+STRATEGIES: MappingProxyType[str, Callable[[Network, int], set[str]]] = MappingProxyType(
     {
         "full": _full,
         "frozen_encoder": _frozen_encoder,
@@ -49,7 +49,7 @@ STRATEGIES: MappingProxyType[str, Callable[[SegmentationNetwork, int], set[str]]
 """Name -> what is trained besides the output layer; adapters are added where they are needed."""
 
 
-def apply_strategy(network: SegmentationNetwork, strategy: str, *, lora_rank: int = 4) -> int:
+def apply_strategy(network: Network, strategy: str, *, lora_rank: int = 4) -> int:
     """Lets only a part of the parameters be trained; the output layer always is.
 
     Args:
@@ -77,7 +77,7 @@ def apply_strategy(network: SegmentationNetwork, strategy: str, *, lora_rank: in
     return count
 
 
-def _head_parameters(network: SegmentationNetwork) -> set[str]:
+def _head_parameters(network: Network) -> set[str]:
     """Everything that makes logits of features: the text-driven head has parameters beside its table of classes."""
     if isinstance(network, UniversalNetwork):
         return {name for name, _ in network.named_parameters() if not name.startswith("backbone.")}

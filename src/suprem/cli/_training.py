@@ -16,7 +16,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 
-from suprem._files import is_output_error, output_error
+from suprem._files import is_full, output_error
 from suprem._version import __version__
 from suprem.datamodules.ct import CTDataModule
 from suprem.datamodules.prepared import TrainingData
@@ -147,12 +147,14 @@ def train(cli: TrainingCLI, args: list[str]) -> bool:
     """Trains and writes down what was done; whether this process shall go on with the best weights, now in the task."""
     task, trainer = cli.model, cli.trainer
     start, resume = time.monotonic(), _checkpoint(cli)
+    if resume is not None:
+        _weights(resume, task)
     if trainer.is_global_zero:
         cli.save_config()
     try:
-        trainer.fit(task, cli.datamodule, ckpt_path=resume, weights_only=True if resume else None)
+        trainer.fit(task, cli.datamodule, ckpt_path=resume and str(resume), weights_only=True if resume else None)
     except OSError as error:
-        if error.errno is None or not is_output_error(error):
+        if not is_full(error):
             raise
         raise output_error(cli.out, error) from error
     except RuntimeError as error:
@@ -171,15 +173,14 @@ def train(cli: TrainingCLI, args: list[str]) -> bool:
     return True
 
 
-def _checkpoint(cli: TrainingCLI) -> str | None:
+def _checkpoint(cli: TrainingCLI) -> Path | None:
     wanted: str | None = cli.config["ckpt_path"]
     if wanted is None:
         return None
     path = cli.out / LAST if wanted == "last" else Path(wanted)
     if not path.is_file():
         raise ConfigurationError(f"ckpt_path is {wanted!r}, but {path} does not exist; leave it out to start anew.")
-    _weights(path, cli.model)
-    return str(path)
+    return path
 
 
 def _weights(path: Path, task: BaseTask) -> dict[str, torch.Tensor]:
@@ -247,7 +248,7 @@ def validate(args: list[str]) -> None:
     cli = TrainingCLI("validate", args, defaults)
     checkpoint = _checkpoint(cli)
     if checkpoint is not None:
-        cli.model.load_state_dict(_weights(Path(checkpoint), cli.model))
+        cli.model.load_state_dict(_weights(checkpoint, cli.model))
     cli.trainer.validate(cli.model, cli.datamodule, verbose=False)
     mean = cli.trainer.callback_metrics.get("val/dice")
     document = {

@@ -1,7 +1,7 @@
 """The data module of classification: one box per case, with the category that a table gives it."""
 
-import csv
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ import numpy.typing as npt
 import torch
 from pytorch_lightning.utilities import move_data_to_device
 
+from suprem._files import read_csv
 from suprem.datamodules._classes import Channels, known_names
 from suprem.datamodules._loader import StreamLoader
 from suprem.datamodules._patches import PatchDataset, Sample, Start
-from suprem.datamodules._splits import Split, split_cases
 from suprem.datamodules.ct import CTDataModule
 from suprem.errors import ConfigurationError
 from suprem.volumes.store import StoredCase
@@ -29,21 +29,17 @@ def read_categories(path: str | Path) -> dict[str, str]:
     Raises:
         ConfigurationError: it cannot be read, lacks a column, or names a case twice with different categories.
     """
+    columns, rows = read_csv(Path(path), advice="Save it as CSV in UTF-8.")
+    missing = [name for name in _COLUMNS if name not in columns]
+    if missing:
+        raise ConfigurationError(f"{path} has no column {', '.join(missing)}; its first line must name them.")
     found: dict[str, str] = {}
-    try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise ConfigurationError(f"{path} has no column {', '.join(missing)}; its first line must name them.")
-            for row in reader:
-                case, category = (str(row[name] or "").strip() for name in _COLUMNS)
-                if found.setdefault(case, category) != category:
-                    raise ConfigurationError(
-                        f"{path} says that {case} is {found[case]!r} and {category!r}; keep one line per case."
-                    )
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+    for row in rows:
+        case, category = (str(row[name] or "").strip() for name in _COLUMNS)
+        if found.setdefault(case, category) != category:
+            raise ConfigurationError(
+                f"{path} says that {case} is {found[case]!r} and {category!r}; keep one line per case."
+            )
     return found
 
 
@@ -101,8 +97,7 @@ class CategoryDataModule(CTDataModule):
         """Category of a case of the store; ``None`` where the table has none."""
         return self._wanted.get(key, self._wanted.get(key.rpartition("/")[2]))
 
-    def _split(self, val_fraction: float, subset: int | float | None) -> Split:
-        cases = [store.case(record.key) for store in self.stores for record in store.records]
+    def _usable(self, cases: Sequence[StoredCase]) -> list[StoredCase]:
         self._refuse_ambiguous(cases)
         usable = [case for case in cases if self.category(case.record.key) is not None]
         if self.region is not None:
@@ -110,7 +105,7 @@ class CategoryDataModule(CTDataModule):
         if not usable:
             has = f" and has {self.region}" if self.region else ""
             raise ConfigurationError(f"No case of the stores is named in {self.table}{has}; compare the names.")
-        return split_cases(usable, val_fraction=val_fraction, subset=subset, seed=self.patches.seed)
+        return usable
 
     def _refuse_ambiguous(self, cases: Sequence[StoredCase]) -> None:
         names = [case.record.key.rpartition("/")[2] for case in cases]
@@ -119,15 +114,7 @@ class CategoryDataModule(CTDataModule):
             raise ConfigurationError(f"{self.table} names {twice[0]}, which several datasets have; write DATASET/CASE.")
 
     def _training_dataset(self) -> PatchDataset:
-        return _Boxes(
-            self.split.train,
-            self.channels,
-            self.patches,
-            jitter=self.jitter,
-            length=self.samples_per_epoch,
-            weights=self.weights,
-            all_copies=self.all_copies,
-        )
+        return self._patches_of(partial(_Boxes, jitter=self.jitter))
 
     def _validation_dataset(self) -> "_MiddleBoxes":
         return _MiddleBoxes(_Boxes(self.split.val, self.channels, self.patches, jitter=0.0, length=0))

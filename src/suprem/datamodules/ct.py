@@ -1,7 +1,7 @@
 """The data module: patches of many datasets, as one LightningDataModule."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,13 +131,16 @@ class CTDataModule(LightningDataModule):
 
     def _split(self, val_fraction: float, subset: int | float | None) -> Split:
         cases = [store.case(record.key) for store in self.stores for record in store.records]
+        return split_cases(self._usable(cases), val_fraction=val_fraction, subset=subset, seed=self.patches.seed)
+
+    def _usable(self, cases: Sequence[StoredCase]) -> list[StoredCase]:
         check_available(self.classes, (case.record for case in cases))
         usable = [case for case in cases if self.channels.annotated(case.record).any()]
         if len(usable) < len(cases):
             logger.info("%d of %d cases are annotated with none of the classes", len(cases) - len(usable), len(cases))
         if self.channels.exclusive:
             self._check_complete(usable)
-        return split_cases(usable, val_fraction=val_fraction, subset=subset, seed=self.patches.seed)
+        return usable
 
     def _check_complete(self, cases: Sequence[StoredCase]) -> None:
         for case in cases:
@@ -185,7 +188,10 @@ class CTDataModule(LightningDataModule):
         return self._loader(self._validation_dataset(), batch_size=1, whole=True)
 
     def _training_dataset(self) -> Dataset[Any]:
-        return PatchDataset(
+        return self._patches_of(PatchDataset)
+
+    def _patches_of(self, kind: Callable[..., PatchDataset]) -> PatchDataset:
+        return kind(
             self.split.train,
             self.channels,
             self.patches,

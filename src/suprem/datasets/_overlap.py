@@ -1,6 +1,5 @@
 """Which cases of two datasets are the same scan, and how that is known."""
 
-import csv
 import logging
 import re
 from collections import defaultdict
@@ -9,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from suprem._files import read_csv
 from suprem.datasets._layout import CaseFiles
 from suprem.datasets._spec import dataset, list_datasets
 from suprem.errors import ConfigurationError, VolumeError
@@ -234,16 +234,10 @@ def read_table(path: Path) -> list[Same]:
     Raises:
         ConfigurationError: the file cannot be read, or has other columns or another kind of name.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines)
-            if not {"id_a", "id_b"} <= set(reader.fieldnames or ()):
-                raise ConfigurationError(
-                    f"{path} has the columns {', '.join(reader.fieldnames or ()) or 'none'}; id_a and id_b are needed."
-                )
-            rows = [((row["id_a"] or "").strip(), (row["id_b"] or "").strip()) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}. Save it as CSV in UTF-8.") from error
+    columns, lines = read_csv(path, advice="Save it as CSV in UTF-8.")
+    if not {"id_a", "id_b"} <= set(columns):
+        raise ConfigurationError(f"{path} has the columns {', '.join(columns) or 'none'}; id_a and id_b are needed.")
+    rows = [((line["id_a"] or "").strip(), (line["id_b"] or "").strip()) for line in lines]
     for row in rows:
         if not all("/" in name for name in row):
             raise ConfigurationError(f"{path} has the line {','.join(row)}; write dataset/case, like lits/volume-7.")

@@ -1,9 +1,9 @@
 """What TotalSegmentator v1 and v2 share: one folder per subject, one mask per structure, splits in meta.csv."""
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
+from suprem._files import read_csv
 from suprem.datasets._layout import CaseFiles, Files, IdentityRule, Variant
 from suprem.datasets._templates import digits
 from suprem.errors import ConfigurationError
@@ -24,18 +24,14 @@ IDENTITY = (IdentityRule(r"s(?P<n>\d{4})", "totalsegmentator/{n}", "the same num
 
 def _read_splits(table: Path) -> dict[str, str]:
     """The split of each subject: the table is separated by semicolons and may start with a byte-order mark."""
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, delimiter=";")
-            missing = {"image_id", "split"} - set(reader.fieldnames or ())
-            if missing:
-                raise ConfigurationError(
-                    f"{table} has the columns {', '.join(reader.fieldnames or ()) or 'none'}; it lacks "
-                    f"{', '.join(sorted(missing))}. Download it again."
-                )
-            return {row["image_id"]: row["split"] for row in reader if row["split"]}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigurationError(f"{table} cannot be read: {error}. Download it again.") from error
+    columns, rows = read_csv(table, advice="Download it again.", delimiter=";")
+    missing = {"image_id", "split"} - set(columns)
+    if missing:
+        raise ConfigurationError(
+            f"{table} has the columns {', '.join(columns) or 'none'}; it lacks {', '.join(sorted(missing))}. "
+            "Download it again."
+        )
+    return {row["image_id"]: row["split"] for row in rows if row["split"]}
 
 
 def _with_splits(cases: list[CaseFiles]) -> list[CaseFiles]:

@@ -1,6 +1,6 @@
 """One decision per scan or lesion from the features of a segmentation backbone."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from torch import nn
 from suprem.backbones._base import SegmentationNetwork
 from suprem.heads.universal import UniversalNetwork
 
-__all__ = ["ClassificationNetwork"]
+__all__ = ["ClassificationNetwork", "Network"]
 
 
 class ClassificationNetwork(nn.Module):
@@ -22,6 +22,8 @@ class ClassificationNetwork(nn.Module):
         categories: Number of categories.
         dropout: Of the pooled features.
     """
+
+    head_path: ClassVar[str] = "output"
 
     def __init__(self, network: SegmentationNetwork, categories: int, *, dropout: float = 0.0) -> None:
         super().__init__()
@@ -65,3 +67,7 @@ class ClassificationNetwork(nn.Module):
         """(N, in_channels, X, Y, Z) -> logits (N, categories); see :meth:`pool`."""
         logits: torch.Tensor = self.output(self.dropout(self.norm(self.pool(image, region))))
         return logits
+
+
+Network = SegmentationNetwork | ClassificationNetwork
+"""What has encoder stages and an output layer, whose parameters can be trained apart."""

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
+from suprem.adapters import apply_strategy
 from suprem.backbones import create_model
 from suprem.errors import ConfigurationError, UnknownNameError, did_you_mean
 from suprem.heads._classification import ClassificationNetwork
@@ -114,10 +115,7 @@ class ClassificationTask(BaseTask):
             segmentation = create_model(str(self.backbone), num_classes=1, **self.backbone_kwargs)
         network = ClassificationNetwork(segmentation, len(self.categories), dropout=self.dropout)
         prepare_network(network.backbone, self.execution)
-        stages = network.backbone.encoder_stages
-        for name, parameter in network.backbone.named_parameters():
-            frozen = self.trained == "linear_probe" or (self.trained == "frozen_encoder" and name.startswith(stages))
-            parameter.requires_grad_(not frozen)
+        apply_strategy(network, "head" if self.trained == "linear_probe" else self.trained)
         self.network = network
 
     def configure_losses(self) -> None:

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from suprem.backbones._base import SegmentationNetwork
 
-__all__ = ["Execution", "compile_or_warn", "prepare_network", "recompute_blocks"]
+__all__ = ["Execution", "prepare_network", "recompute_blocks"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def prepare_network(network: SegmentationNetwork, execution: Execution) -> None:
     if execution.recompute:
         recompute_blocks(network)
     if execution.compile:
-        compile_or_warn(network)
+        network.compile(backend=_compile_or_warn)
 
 
 def recompute_blocks(network: nn.Module) -> list[str]:
@@ -95,11 +95,6 @@ def _seen_once(module: nn.Module) -> Iterator[None]:
     finally:
         for norm, (momentum, count) in zip(norms, kept, strict=True):
             norm.momentum, norm.num_batches_tracked = momentum, count
-
-
-def compile_or_warn(network: nn.Module) -> None:
-    """Compiles a network at its first call; if that fails, later and this call run it as it is."""
-    network.compile(backend=_compile_or_warn)
 
 
 def _compile_or_warn(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Any:

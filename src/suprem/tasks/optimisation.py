@@ -7,9 +7,8 @@ from typing import Any
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import ConfigurationError
-from suprem.heads._classification import ClassificationNetwork
+from suprem.heads._classification import Network
 
 __all__ = ["Optimisation", "adamw", "parameter_groups"]
 
@@ -58,7 +57,7 @@ def parameter_groups(network: nn.Module, settings: Optimisation) -> list[dict[st
     """The trainable parameters, those with equal learning rate and weight decay together.
 
     Args:
-        network: A :class:`SegmentationNetwork`, whose encoder stages and output layer can have rates of their own, or
+        network: One that segments or classifies, whose encoder stages and output layer can have rates of their own, or
             any module, whose parameters have the peak rate.
         settings: Rates and decay.
     """
@@ -73,7 +72,7 @@ def parameter_groups(network: nn.Module, settings: Optimisation) -> list[dict[st
 
 
 def _factor(network: nn.Module, name: str, settings: Optimisation) -> float:
-    if not isinstance(network, SegmentationNetwork | ClassificationNetwork):
+    if not isinstance(network, Network):
         return 1.0
     if name in network.head_keys:
         return settings.head_rate

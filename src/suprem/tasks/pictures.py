@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
 
 from suprem.labels import color
 from suprem.tasks.segmentation import SegmentationTask
+from suprem.tasks.validation import one_hot
 
 __all__ = ["Pictures", "overlay"]
 
@@ -47,10 +47,7 @@ class Pictures(Callback):
         if not isinstance(pl_module, SegmentationTask):
             raise TypeError(f"Pictures are of a SegmentationTask; this is a {type(pl_module).__name__}.")
         truth, found = batch["target"][0], outputs["mask"][0]
-        if pl_module.exclusive:
-            truth = truth[None] == torch.arange(1, len(found) + 1, device=truth.device).view(-1, 1, 1, 1)
-        else:
-            truth = truth > 0
+        truth = one_hot(truth, len(found)) if pl_module.exclusive else truth > 0
         if "annotated" in batch:
             truth = truth & batch["annotated"][0].view(-1, 1, 1, 1)
         level = int(truth.any(0).sum((0, 1)).argmax())

@@ -150,12 +150,16 @@ class SegmentationTask(BaseTask):
             self.deep = DeepSupervision(self.network, self.network.num_classes, self.deep_supervision)
         prepare_network(self.network, self.execution)
 
+    def _new_classes(self) -> tuple[str, ...]:
+        """Those that ``init`` does not know; all of them without it."""
+        report = self.network.load_report
+        return self.classes if report is None else report.new_classes
+
     def _set_prior(self) -> None:
         """The bias of new classes; a probability of one half everywhere would cost many steps to unlearn."""
         if self.prior is None or self.exclusive or isinstance(self.network, UniversalNetwork):
             return
-        report = self.network.load_report
-        rows = [self.classes.index(name) for name in (self.classes if report is None else report.new_classes)]
+        rows = [self.classes.index(name) for name in self._new_classes()]
         bias = self.network.get_submodule(self.network.head_path).bias
         if isinstance(bias, torch.Tensor):
             with torch.no_grad():
@@ -163,9 +167,7 @@ class SegmentationTask(BaseTask):
 
     def _provide_text(self) -> None:
         if isinstance(self.network, UniversalNetwork):
-            report = self.network.load_report
-            unset = self.classes if report is None else report.new_classes
-            provide_codes(self.network, self.classes, unset, self.text)
+            provide_codes(self.network, self.classes, self._new_classes(), self.text)
         elif self.text is not None:
             raise ConfigurationError(f"text is {self.text!r}, but the network has no text-driven head; leave text out.")
 
@@ -175,10 +177,9 @@ class SegmentationTask(BaseTask):
                 "Neither backbone nor init is given; name an architecture, or weights to start from."
             )
         channels = len(self.classes) + self.exclusive
-        network = create_model(
+        return create_model(
             self.backbone, num_classes=channels, head=self.head or "conv", **dict(self.backbone_kwargs or {})
         )
-        return network
 
     def _pretrained(self, init: str) -> SegmentationNetwork:
         local = init.startswith("local-file:")

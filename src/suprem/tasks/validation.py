@@ -3,7 +3,7 @@
 The logits of 32 classes on a body at 1.5 mm take gigabytes; here only a slab of them exists at a time.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +11,9 @@ from torch import nn
 
 from suprem.inference.slabs import SlabAccumulator, SlabLayout
 from suprem.inference.windows import importance_map, in_batches, plan_windows
-from suprem.losses import DiceCELoss
+from suprem.losses import DiceCELoss, dice_loss_of_sums
 
-__all__ = ["Region", "VolumeScore", "stream_logits"]
+__all__ = ["Region", "VolumeScore", "one_hot", "stream_logits"]
 
 Region = tuple[slice, slice, slice]
 
@@ -43,10 +43,17 @@ def stream_logits(
     shape = (image.shape[1], image.shape[2], image.shape[3])
     layout = SlabLayout(shape, patch_size, plan_windows(shape, patch_size, overlap))
     importance = importance_map(patch_size).to(image.device)
+    # Windows begin in front of a volume that is smaller than they are, and nowhere else.
+    missing = [max(size - n, 0) for size, n in zip(patch_size, shape, strict=True)]
+    before = [lacking // 2 for lacking in missing]
+    if any(missing):
+        pads = [(first, lacking - first) for first, lacking in zip(before, missing, strict=True)]
+        image = F.pad(image, (*pads[2], *pads[1], *pads[0]))
     accumulator: SlabAccumulator | None = None
     done = 0
     for group in in_batches(layout.windows, window_batch):
-        outputs = network(torch.stack([_cut(image, window.start, patch_size) for window in group]))
+        starts = ([n + first for n, first in zip(window.start, before, strict=True)] for window in group)
+        outputs = network(torch.stack([_box(image, start, patch_size) for start in starts]))
         if not isinstance(outputs, torch.Tensor):
             raise TypeError(f"The network gave {type(outputs).__name__}; one tensor of logits is needed.")
         if accumulator is None:
@@ -58,17 +65,14 @@ def stream_logits(
             yield (cell.x, slice(0, shape[1]), cell.z), cell.values / cell.weights
 
 
-def _cut(image: torch.Tensor, start: tuple[int, int, int], size: tuple[int, int, int]) -> torch.Tensor:
-    before = [max(-first, 0) for first in start]
-    after = [max(first + length - n, 0) for first, length, n in zip(start, size, image.shape[1:], strict=True)]
-    x, y, z = (
-        slice(max(first, 0), min(first + length, n))
-        for first, length, n in zip(start, size, image.shape[1:], strict=True)
-    )
-    part = image[:, x, y, z]
-    if not any(before) and not any(after):
-        return part
-    return F.pad(part, (before[2], after[2], before[1], after[1], before[0], after[0]))
+def _box(image: torch.Tensor, start: Sequence[int], size: Sequence[int]) -> torch.Tensor:
+    x, y, z = (slice(first, first + length) for first, length in zip(start, size, strict=True))
+    return image[:, x, y, z]
+
+
+def one_hot(index: torch.Tensor, classes: int) -> torch.Tensor:
+    """Index (x, y, z), 0 for background -> bool (classes, x, y, z)."""
+    return index == torch.arange(1, classes + 1, device=index.device).view(-1, 1, 1, 1)
 
 
 class VolumeScore:
@@ -96,8 +100,7 @@ class VolumeScore:
         target = self.target[(..., *region)]
         known = None if self.known is None else self.known[region]
         if self.loss.exclusive:
-            numbers = torch.arange(1, self.classes + 1, device=logits.device).view(-1, 1, 1, 1)
-            mask, truth = logits.argmax(0) == numbers, target == numbers
+            mask, truth = one_hot(logits.argmax(0), self.classes), one_hot(target, self.classes)
             shares = logits.log_softmax(0)
             entropy = -shares.gather(0, target.long()[None])  # (1, x, y, z): all classes share it
             probabilities = shares[1:].exp()
@@ -116,8 +119,7 @@ class VolumeScore:
     def total_loss(self) -> torch.Tensor:
         """What ``loss`` of the whole volume would be, float32."""
         overlap, size, _, _, reference, entropy = self._sums
-        smooth = self.loss.smooth
-        dice = 1 - (2 * overlap + smooth) / (size + reference + smooth)
+        dice = dice_loss_of_sums(overlap, size + reference, self.loss.smooth)
         per_class = self.loss.dice_weight * dice + self.loss.ce_weight * entropy / max(self._voxels, 1)
         if self.annotated is not None and not self.loss.exclusive:
             per_class = per_class[self.annotated]
