@@ -56,8 +56,39 @@ class Run:
     draw: int
 
 
-def fit(task: SegmentationTask, data: CTDataModule, steps: int) -> None:
+def train(
+    store: Path,
+    classes: tuple[str, ...],
+    steps: int,
+    *,
+    init: str | None,
+    seed: int,
+    batch: int,
+    warmup: int,
+    **few: int,
+) -> SegmentationTask:
     """Trains for some steps and keeps the last weights, which needs no validation cases."""
+    torch.set_num_threads(1)
+    seed_everything(seed, verbose=False)
+    data = CTDataModule(
+        store,
+        classes,
+        patch_size=PREPROCESSING.patch_size,
+        batch_size=batch,
+        val_fraction=0.0,
+        samples_per_epoch=batch * steps,
+        seed=seed,
+        **few,
+    )
+    task = SegmentationTask(
+        "segresnet_tiny",
+        classes,
+        init=init,
+        prior=0.02,
+        preprocessing=PREPROCESSING,
+        optimisation=Optimisation(learning_rate=3e-3, weight_decay=1e-4, head_rate=10.0, warmup_steps=warmup),
+        execution=Execution(channels_last=True),
+    )
     trainer = Trainer(
         accelerator="cpu",
         max_steps=steps,
@@ -69,50 +100,18 @@ def fit(task: SegmentationTask, data: CTDataModule, steps: int) -> None:
         enable_model_summary=False,
     )
     trainer.fit(task, data)
+    return task
 
 
 def pretrain(work: Path, steps: int) -> str:
     """Trains on the known structures of all pre-training phantoms; returns the exported model."""
-    torch.set_num_threads(1)
-    seed_everything(0, verbose=False)
-    data = CTDataModule(work / "pretrain-4mm", KNOWN, patch_size=(32, 32, 32), batch_size=4, val_fraction=0.0)
-    data.samples_per_epoch = 4 * steps
-    task = SegmentationTask(
-        "segresnet_tiny",
-        KNOWN,
-        prior=0.02,
-        preprocessing=PREPROCESSING,
-        optimisation=Optimisation(learning_rate=3e-3, weight_decay=1e-4, head_rate=10.0, warmup_steps=100),
-        execution=Execution(channels_last=True),
-    )
-    fit(task, data, steps)
+    task = train(work / "pretrain-4mm", KNOWN, steps, init=None, seed=0, batch=4, warmup=100)
     return f"local-dir:{task.export(work / 'pretrained', name='segresnet_tiny.transfer', overwrite=True)}"
 
 
 def few_shot(work: Path, run: Run, init: str | None, steps: int) -> dict[str, float]:
     """Trains on the new structures and scores the unseen phantoms; returns the mean DSC of each structure."""
-    torch.set_num_threads(1)
-    seed_everything(run.draw, verbose=False)
-    data = CTDataModule(
-        work / "pool-4mm",
-        NEW,
-        patch_size=(32, 32, 32),
-        batch_size=2,
-        val_fraction=0.0,
-        subset=run.shots,
-        seed=run.draw,
-        samples_per_epoch=2 * steps,
-    )
-    task = SegmentationTask(
-        "segresnet_tiny",
-        NEW,
-        init=init,
-        prior=0.02,
-        preprocessing=PREPROCESSING,
-        optimisation=Optimisation(learning_rate=3e-3, weight_decay=1e-4, head_rate=10.0, warmup_steps=20),
-        execution=Execution(channels_last=True),
-    )
-    fit(task, data, steps)
+    task = train(work / "pool-4mm", NEW, steps, init=init, seed=run.draw, batch=2, warmup=20, subset=run.shots)
     return score(task, Store.open(work / "test-4mm"))
 
 
