@@ -1,7 +1,8 @@
-"""A loopback server that speaks the part of the Hugging Face Hub's HTTP API that downloads use.
+"""A loopback server that speaks the part of the Hugging Face Hub's HTTP API that downloads and uploads use.
 
 Two servers, as in reality: the hub itself (repository info, tree, ``resolve`` with etag and commit headers), and a
-storage host to which large files are redirected. Each file can be told to misbehave.
+storage host to which large files are redirected. Each file can be told to misbehave. Uploads are in
+:mod:`tests.hub_uploads`.
 """
 
 import hashlib
@@ -16,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
+
+from tests.hub_uploads import Uploads, answer_upload, receive
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _RESOLVE = re.compile(r"/(?P<repo>(?:datasets/)?[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
@@ -52,11 +55,32 @@ class HubFile:
 
 @dataclass
 class HubRepo:
-    """A repository with one commit."""
+    """A repository at its latest commit, and the earlier ones.
+
+    Attributes:
+        files: path -> file at the latest commit.
+        commit: the latest commit.
+        errors: HTTP status of every request, with the Hub's error code.
+        history: earlier commit -> its files.
+        tags: name -> commit.
+        private: as it was made.
+    """
 
     files: dict[str, HubFile]
     commit: str = "c" * 40
     errors: tuple[int, str] | None = None
+    history: dict[str, dict[str, HubFile]] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    private: bool = False
+
+    def at(self, revision: str | None) -> "HubRepo | None":
+        """The repository as of a commit, tag or the main branch."""
+        revision = self.tags.get(revision or "", revision)
+        if revision in (None, "main", self.commit):
+            return self
+        if revision in self.history:
+            return HubRepo(self.history[revision], revision)
+        return None
 
 
 class HubServer:
@@ -65,10 +89,12 @@ class HubServer:
     Attributes:
         repos: by owner/name; those of datasets by datasets/owner/name.
         requests: (method, path, Range header) in order.
+        uploads: what was sent, and how the server misbehaves with it.
     """
 
     def __init__(self) -> None:
         self.repos: dict[str, HubRepo] = {}
+        self.uploads = Uploads()
         self.requests: list[tuple[str, str, str | None]] = []
         self.hub = _serve(_HubHandler, self)
         self.storage = _serve(_StorageHandler, self)
@@ -143,6 +169,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_PUT(self) -> None:
+        self.do_POST()
+
     def do_POST(self) -> None:
         self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self._answer()
@@ -199,12 +228,13 @@ class _HubHandler(_Handler):
                     self.refuse(404, "RepoNotFound")
                 elif repo.errors is not None:
                     self.refuse(*repo.errors)
-                elif found["revision"] not in (None, "main", repo.commit):
+                elif (there := repo.at(found["revision"])) is None:
                     self.refuse(404, "RevisionNotFound")
                 else:
-                    method(found["repo"], repo, found.groupdict().get("name"))
+                    method(found["repo"], there, found.groupdict().get("name"))
                 return
-        self.refuse(404, "")
+        if not answer_upload(self):
+            self.refuse(404, "")
 
     def info(self, name: str, repo: HubRepo, _: str | None) -> None:
         siblings = [{"rfilename": file} for file in repo.files]
@@ -249,6 +279,9 @@ def _row(path: str, file: HubFile) -> dict[str, Any]:
 
 class _StorageHandler(_Handler):
     def respond(self) -> None:
+        if self.command == "PUT":
+            receive(self)
+            return
         parts = unquote(self.path.split("?")[0]).split("/")[1:]
         depth = 3 if parts[0] == "datasets" else 2
         name, path = "/".join(parts[:depth]), "/".join(parts[depth:])

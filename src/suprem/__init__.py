@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from suprem.backbones import create_model, list_backbones
     from suprem.datasets import list_datasets
     from suprem.inference import segment
-    from suprem.zoo import list_checkpoints, load_pretrained
+    from suprem.zoo import list_checkpoints, load_pretrained, push_to_hub
 
 __all__ = [
     "__version__",
@@ -22,6 +22,7 @@ __all__ = [
     "list_checkpoints",
     "list_datasets",
     "load_pretrained",
+    "push_to_hub",
     "segment",
 ]
 
@@ -31,6 +32,7 @@ _HOMES = {
     "list_checkpoints": "suprem.zoo",
     "list_datasets": "suprem.datasets",
     "load_pretrained": "suprem.zoo",
+    "push_to_hub": "suprem.zoo",
     "segment": "suprem.inference",
 }
 

@@ -22,6 +22,11 @@ class _Keep(logging.Handler):
         MESSAGES.append(record.getMessage())
 
 
+def listen() -> None:
+    """Collects what the package logs."""
+    logging.getLogger("suprem").addHandler(_Keep())
+
+
 def outcome(action: Callable[[], Any]) -> dict[str, Any]:
     """What ``action`` returned or raised, and what was logged."""
     MESSAGES.clear()
@@ -149,7 +154,7 @@ def loading(cache: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    logging.getLogger("suprem").addHandler(_Keep())
+    listen()
     mode, folder = sys.argv[1], Path(sys.argv[2])
     answers = {"online": online, "cut-off": cut_off, "loading": loading}[mode](folder)
     sys.stdout.write(json.dumps(answers))

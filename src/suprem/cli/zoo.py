@@ -1,10 +1,12 @@
-"""``suprem zoo``: which checkpoints exist, what is known about them, download and verification."""
+"""``suprem zoo``: which checkpoints exist, what is known about them; download, verify, convert and publish them."""
 
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from suprem.cli._zoo_push import push
 
 if TYPE_CHECKING:
     from suprem.zoo.card import Card
@@ -13,13 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = ["zoo_app"]
 
-zoo_app = typer.Typer(help="List, inspect, download and verify checkpoints.", no_args_is_help=True)
+zoo_app = typer.Typer(help="List, inspect, download, verify, convert and publish checkpoints.", no_args_is_help=True)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 _CacheDir = Annotated[
     Path | None, typer.Option("--cache-dir", help="Where downloads are kept; default: the Hub's cache (HF_HUB_CACHE).")
 ]
 _EXIT_FAILED = 1
+
+zoo_app.command()(push)
 
 
 @zoo_app.command("list")

@@ -16,15 +16,21 @@ _BUSY = (408, 429, 500, 502, 503, 504)
 
 
 @contextmanager
-def explained(wanted: "HubFile") -> Iterator[None]:
-    """Everything the client raises inside the block becomes a :class:`~suprem.errors.HubError`."""
+def explained(wanted: "HubFile", *, uploading: bool = False) -> Iterator[None]:
+    """Everything the client raises inside the block becomes a :class:`~suprem.errors.HubError`.
+
+    Args:
+        wanted: what is fetched or sent.
+        uploading: the block sends.
+    """
     try:
         yield
     except SupremError:
         raise
     except Exception as error:
         cause = _innermost(error)
-        translated = _translated(cause, wanted)
+        # What the client finds wrong with a model card or a batch of files is in the outer error.
+        translated = _not_sent(error, cause, wanted) if uploading else _translated(cause, wanted)
         if translated is None:
             raise
         raise translated from error
@@ -112,3 +118,46 @@ def _refused(status: int, error: BaseException, wanted: "HubFile") -> HubError:
     else:
         text = str(error).strip().splitlines()[0]
     return HubError(f"{wanted} was refused by the Hub (HTTP {status}): {text}")
+
+
+def _not_sent(error: BaseException, cause: BaseException, wanted: "HubFile") -> SupremError | None:
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    if isinstance(error, HFValidationError):
+        return HubError(f"{wanted.repo!r} is no name of a repository: {_line(error)} Write it as owner/name.")
+    if isinstance(error, ValueError) and not isinstance(error, HfHubHTTPError):
+        return HubError(f"{wanted} was refused: {_line(error)} Correct it and repeat the command.")
+    if isinstance(cause, OfflineModeIsEnabled):
+        return OfflineError(f"{wanted} was not published: HF_HUB_OFFLINE forbids the network. Unset it.")
+    if isinstance(cause, HfHubHTTPError):
+        return _upload_refused(cause.response.status_code, cause, wanted)
+    if isinstance(cause, ConnectionError) and "HTTP status" in str(cause):  # of the transfer library hf_xet
+        return HubError(f"{wanted} was refused by the Hub's storage: {_line(cause)} Check that your token may write.")
+    if _is_transport(cause) or isinstance(cause, ConnectionError):
+        return OfflineError(
+            f"{wanted} was not published: the connection failed ({type(cause).__name__}: {_line(cause)}). Check the "
+            "network and proxy and repeat the command; what has arrived is not sent again."
+        )
+    return None
+
+
+def _upload_refused(status: int, error: BaseException, wanted: "HubFile") -> HubError:
+    if status == 401:
+        text = "it wants a login. Run `hf auth login` or set HF_TOKEN, with a token that may write."
+    elif status == 403:
+        text = "your token may not write there. Make one with write permission (https://hf.co/settings/tokens)."
+    elif status in (409, 412):
+        text = "somebody has changed the repository meanwhile, so nothing was published. Repeat the command."
+    elif status == 413:
+        text = "the file is larger than the Hub takes in this way."
+    elif status == 429:
+        text = "too many requests. Wait some minutes and repeat the command."
+    elif status >= 500:
+        text = "the server has a problem. Repeat the command later; what has arrived is not sent again."
+    else:
+        text = _line(error)
+    return HubError(f"{wanted} was refused by the Hub (HTTP {status}): {text}")
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -56,6 +56,7 @@ class ModelConfig:
         backbone_kwargs: arguments of the backbone's builder.
         in_channels: input channels.
         preprocessing: the input contract.
+        versions: package -> version that the weights were written with, for people.
     """
 
     name: str
@@ -67,6 +68,7 @@ class ModelConfig:
     backbone_kwargs: Mapping[str, Any] = field(default_factory=dict)
     in_channels: int = 1
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    versions: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if not self.classes:

@@ -1,9 +1,8 @@
 """The published form of a network: a folder with weights, configuration, golden outputs and a card; no code."""
 
-import json
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import CheckpointError, ConfigurationError, LabelSpaceError, UnknownNameError, did_you_mean
 from suprem.labels import canonical_name, label_space
 from suprem.zoo.config import ModelConfig
+from suprem.zoo.model_card import Provenance, model_card
 
 __all__ = ["CONFIG", "GOLDEN", "README", "WEIGHTS", "PublishedFolder", "read_folder", "save_folder"]
 
@@ -44,6 +44,7 @@ def save_folder(
     *,
     golden_seed: int = 0,
     notes: str = "",
+    provenance: Provenance | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Writes a network as a folder that ``load_pretrained("local-dir:...")`` reads, completely or not at all.
@@ -52,7 +53,8 @@ def save_folder(
         network: with its ``config``; tensors keep the names of the published checkpoints.
         folder: must not exist, unless ``overwrite``.
         golden_seed: seed of the input whose output is recorded.
-        notes: Markdown for the README: data, training, licence, results.
+        notes: Markdown for the README, beside what is recorded about the network.
+        provenance: data, training, licence and results, for the README.
         overwrite: replace an existing folder.
 
     Returns:
@@ -82,17 +84,17 @@ def save_folder(
         raise ConfigurationError(f"The network has NaN or infinite values in {', '.join(broken[:3])}; it is not saved.")
     with atomic_folder(folder, overwrite=overwrite) as target:
         save_file(state, target / WEIGHTS, metadata={"format": "pt"})
-        (target / CONFIG).write_text(config.to_json(), "utf-8")
+        versions = {"suprem": __version__, "torch": str(torch.__version__)}
+        (target / CONFIG).write_text(replace(config, versions=versions).to_json(), "utf-8")
         facts = {
             "model_sha256": sha256_file(target / WEIGHTS),
             "tensors": len(state),
             "classes": list(config.classes),
-            "torch": torch.__version__,
-            "suprem": __version__,
+            **versions,
             "machine": platform.machine(),
         }
         write_golden(network, target / GOLDEN, seed=golden_seed, facts=facts)
-        (target / README).write_text(_readme(network, config, facts, notes), "utf-8")
+        (target / README).write_text(model_card(network, config, facts, provenance or Provenance(), notes), "utf-8")
         for name in (WEIGHTS, GOLDEN):
             (target / name).chmod(0o644)  # safetensors makes files that only their owner can read
     return Path(folder)
@@ -164,47 +166,3 @@ def _numbers(value: Any) -> list[float]:
     if isinstance(value, (list, tuple)):
         return [float(len(value)), *(n for item in value for n in _numbers(item))]
     return []
-
-
-def _readme(network: SegmentationNetwork, config: ModelConfig, facts: dict[str, Any], notes: str) -> str:
-    contract = config.preprocessing
-    spacing = " x ".join(f"{s:g}" for s in contract.spacing_mm) + " mm" if contract.spacing_mm else "the scan's own"
-    parameters = sum(p.numel() for p in network.parameters())
-    kwargs = json.dumps(dict(config.backbone_kwargs), sort_keys=True)
-    rows = [
-        ("backbone", f"`{config.backbone}` {kwargs if config.backbone_kwargs else ''}".strip()),
-        ("head", config.head),
-        ("parameters", f"{parameters:,}"),
-        ("tensors", str(facts["tensors"])),
-        ("input", f"{config.in_channels} channel(s), {contract.orientation}, {spacing}"),
-        ("HU window", f"{contract.hu_window[0]:g} to {contract.hu_window[1]:g}, mapped to 0 to 1 and clipped"),
-        ("window", " x ".join(str(n) for n in contract.patch_size) + " voxels"),
-        ("output", f"{config.num_channels} channels, {config.activation}"),
-        ("label space", config.label_space or "classes in channel order"),
-        ("SHA-256 of the weights", f"`{facts['model_sha256']}`"),
-        ("written with", f"suprem {facts['suprem']}, torch {facts['torch']}"),
-    ]
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    first = int(config.activation == "softmax")
-    classes = "\n".join(f"| {i} | {name} |" for i, name in enumerate(config.classes, start=first))
-    history = _origin(network)
-    return (
-        "---\nlibrary_name: suprem\ntags: [medical, segmentation, ct]\n---\n\n"
-        f"# {config.name}\n\nNot for clinical use.\n\n"
-        '```python\nfrom suprem import load_pretrained\n\nnetwork = load_pretrained("local-dir:PATH")\n```\n\n'
-        "`suprem zoo verify local-dir:PATH` replays the recorded outputs.\n\n"
-        f"| | |\n|---|---|\n{table}\n\n"
-        f"## Channels\n\n| channel | structure |\n|---|---|\n{classes}\n"
-        f"{history}" + (f"\n## Notes\n\n{notes.strip()}\n" if notes.strip() else "")
-    )
-
-
-def _origin(network: SegmentationNetwork) -> str:
-    report = network.load_report
-    if report is None:
-        return ""
-    # The file's name alone: where it lay is nobody's business.
-    return (
-        f"\n## Origin of the weights\n\nStarted from `{Path(report.path).name}` (SHA-256 `{report.sha256}`): "
-        f"{len(report.loaded)} tensors loaded, {len(report.initialised)} initialised.\n"
-    )

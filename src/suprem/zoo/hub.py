@@ -22,7 +22,17 @@ from suprem.zoo.card import Card
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
 
-__all__ = ["Fetched", "HubFile", "cached_card", "fetch_card", "fetch_dataset", "fetch_file", "fetch_folder"]
+__all__ = [
+    "Fetched",
+    "HubFile",
+    "cached_card",
+    "fetch_card",
+    "fetch_dataset",
+    "fetch_file",
+    "fetch_folder",
+    "git_hash",
+    "progress_bars",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +156,7 @@ def fetch_dataset(
     from huggingface_hub import snapshot_download
 
     wanted = HubFile(f"datasets/{repo}", ", ".join(only) or "all files", revision, otherwise="")
-    with explained(wanted), _progress_bars(progress):
+    with explained(wanted), progress_bars(progress):
         place = snapshot_download(
             repo, repo_type="dataset", revision=revision, local_dir=folder, allow_patterns=list(only) or None
         )
@@ -227,7 +237,7 @@ def _check_announced(wanted: HubFile, announced: "HfFileMetadata", max_bytes: in
 def _download(wanted: HubFile, announced: "HfFileMetadata", cache_dir: str | Path | None, progress: bool) -> Fetched:
     from huggingface_hub import hf_hub_download
 
-    with _progress_bars(progress):
+    with progress_bars(progress):
         path = Path(hf_hub_download(wanted.repo, wanted.filename, revision=wanted.revision, cache_dir=cache_dir))
     digest, size = sha256_file(path), path.stat().st_size
     etag = announced.etag or ""
@@ -241,7 +251,8 @@ def _download(wanted: HubFile, announced: "HfFileMetadata", cache_dir: str | Pat
 
 
 @contextmanager
-def _progress_bars(shown: bool) -> Iterator[None]:
+def progress_bars(shown: bool) -> Iterator[None]:
+    """Hides the client's progress bars inside the block, unless they are wanted."""
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     if shown or are_progress_bars_disabled():
@@ -280,9 +291,13 @@ def _is_content_of(path: Path, digest: str, etag: str) -> bool:
     if _SHA256.fullmatch(etag):
         return digest == etag
     if _SHA1.fullmatch(etag):
-        content = path.read_bytes()
-        return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == etag
+        return git_hash(path.read_bytes()) == etag
     return True  # a cache without links, or a tag that is no digest: nothing to compare with
+
+
+def git_hash(content: bytes) -> str:
+    """The name that git, and so the Hub, gives to a small file: SHA-1 over its length and content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _remove(path: Path) -> None:

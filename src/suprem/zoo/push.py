@@ -1,0 +1,222 @@
+"""Publishes a folder of weights on the Hugging Face Hub: verified before, in one commit, safe to repeat."""
+
+import json
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from suprem._files import sha256_file
+from suprem.errors import CheckpointError, HubError, IntegrityError
+from suprem.zoo._hub_errors import explained
+from suprem.zoo.folder import CONFIG, GOLDEN, README, WEIGHTS, read_folder, save_folder
+from suprem.zoo.hub import HubFile, git_hash, progress_bars
+from suprem.zoo.model_card import check_licence, is_generated, signed
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+    from suprem.backbones._base import SegmentationNetwork
+
+__all__ = ["RECORD", "Pushed", "push_to_hub"]
+
+logger = logging.getLogger(__name__)
+
+RECORD = "pushed.json"
+"""Where the folder on this machine keeps what was published; it is not uploaded itself."""
+
+_MODEL = "model"  # where a training run keeps its folder
+_PLACEHOLDER = "local-dir:PATH"
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What is on the Hub now.
+
+    Attributes:
+        repo: owner/name.
+        commit: the commit that holds the files.
+        tag: the tag that points to it.
+        url: page of that commit.
+        uploaded: the files that the commit changed; empty when everything was there already.
+        readme_kept: the repository has a README that somebody has written, so the generated one was left out.
+    """
+
+    repo: str
+    commit: str
+    tag: str | None
+    url: str
+    uploaded: tuple[str, ...]
+    readme_kept: bool
+
+    @property
+    def source(self) -> str:
+        """What :func:`suprem.load_pretrained` takes to load exactly this."""
+        return f"hf-hub:{self.repo}@{self.commit}"
+
+
+def push_to_hub(
+    model: "str | Path | SegmentationNetwork",
+    repo: str,
+    *,
+    private: bool | None = None,
+    tag: str | None = None,
+    licence: str | None = None,
+    message: str | None = None,
+    progress: bool = True,
+) -> Pushed:
+    """Uploads a published folder as one commit; a repetition uploads only what is missing.
+
+    The folder is verified first. A README that somebody has written on the Hub stays, and a tag is never moved. What
+    was published is noted in ``pushed.json`` in the folder.
+
+    Args:
+        model: a folder of :func:`suprem.zoo.save_folder`, a folder of a training run, or a network with its ``config``.
+        repo: owner/name; made if it does not exist.
+        private: whether a new repository is hidden; ``None`` takes the owner's default. An existing one stays as it is.
+        tag: name for this version, such as ``"v1"``.
+        licence: identifier of the weights' licence for the model card, such as ``"apache-2.0"``.
+        message: of the commit.
+        progress: show progress bars.
+
+    Raises:
+        CheckpointError: no published folder, or one that fails the verification.
+        ConfigurationError: ``licence`` is no identifier.
+        HubError: the Hub refuses, the tag points elsewhere, or somebody has changed the repository meanwhile.
+        OfflineError: the Hub cannot be reached.
+
+    Example:
+        >>> push_to_hub("runs/liver/model", "owner/liver", tag="v1").source  # doctest: +SKIP
+        'hf-hub:owner/liver@...'
+    """
+    check_licence(licence)
+    if not isinstance(model, str | Path):
+        with tempfile.TemporaryDirectory() as place:
+            saved = save_folder(model, Path(place) / _MODEL)
+            return _push(saved, repo, private, tag, licence, message, progress)
+    folder = _folder_of(Path(model))
+    pushed = _push(folder, repo, private, tag, licence, message, progress)
+    record = json.dumps({**asdict(pushed), "source": pushed.source}, indent=1)
+    (folder / RECORD).write_text(record + "\n", "utf-8")
+    return pushed
+
+
+def _folder_of(path: Path) -> Path:
+    """The folder itself, or that of a training run."""
+    run = path / _MODEL
+    folder = run if not (path / CONFIG).is_file() and (run / CONFIG).is_file() else path
+    read_folder(folder)
+    missing = [name for name in (GOLDEN, README) if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(f"{folder} lacks {' and '.join(missing)}; write it anew with save_folder().")
+    return folder
+
+
+def _push(
+    folder: Path,
+    repo: str,
+    private: bool | None,
+    tag: str | None,
+    licence: str | None,
+    message: str | None,
+    progress: bool,
+) -> Pushed:
+    _verify(folder)
+    contents = {name: folder / name for name in (WEIGHTS, CONFIG, GOLDEN)}
+    place = HubFile(repo, f"the model in {folder.name}", otherwise="")
+    with explained(place, uploading=True), progress_bars(progress):
+        from huggingface_hub import HfApi
+        from huggingface_hub.utils._validators import validate_repo_id
+
+        validate_repo_id(repo)
+        if "/" not in repo:
+            raise HubError(f"{repo!r} names no owner; write it as owner/name.")
+        api = HfApi()
+        api.create_repo(repo, private=private, exist_ok=True)
+        parent = api.model_info(repo).sha
+        readme = _readme(api, repo, parent, (folder / README).read_text("utf-8"), tag, licence)
+        changed = _changed(api, repo, parent, contents, readme)
+        tagged = _tag_of(api, repo, tag)
+        if tagged is not None and (changed or tagged != parent):
+            raise HubError(f"{repo} has the tag {tag!r} already, at {tagged}; tags are not moved. Choose another name.")
+        commit = _commit(api, repo, parent, changed, message or f"Upload {read_folder(folder).config.name}")
+        if tag is not None and tagged is None:
+            api.create_tag(repo, tag=tag, revision=commit)
+        url = f"{api.endpoint}/{repo}/tree/{commit}"
+    return Pushed(repo, commit, tag, url, tuple(changed), readme is None)
+
+
+def _verify(folder: Path) -> None:
+    from suprem.zoo.verification import verify
+
+    report = verify(f"local-dir:{folder}", progress=False)
+    failed = [f"{check.name} ({check.detail})" for check in report.checks if check.outcome == "failed"]
+    if failed:
+        raise CheckpointError(f"{folder} is not what it claims to be and is not published: {'; '.join(failed)}.")
+
+
+def _readme(api: "HfApi", repo: str, parent: str | None, text: str, tag: str | None, licence: str | None) -> str | None:
+    """The README to upload; ``None`` to leave the one that is there, which somebody has written."""
+    if parent is not None and api.file_exists(repo, README, revision=parent):
+        there = Path(api.hf_hub_download(repo, README, revision=parent)).read_text("utf-8")
+        if not is_generated(there):
+            logger.warning("%s has a README that was not generated; it stays as it is.", repo)
+            return None
+    own = is_generated(text)
+    text = text.replace(_PLACEHOLDER, f"hf-hub:{repo}@{tag or 'COMMIT'}")
+    if licence is not None:
+        from huggingface_hub import ModelCard
+
+        card = ModelCard(text)
+        card.data["license"] = licence
+        text = str(card)
+    return signed(text) if own else text
+
+
+def _changed(
+    api: "HfApi", repo: str, parent: str | None, contents: Mapping[str, Path], readme: str | None
+) -> dict[str, Path | bytes]:
+    """What the repository lacks or has otherwise."""
+    wanted: dict[str, Path | bytes] = {**contents, **({} if readme is None else {README: readme.encode()})}
+    if parent is None:
+        return wanted
+    there = {file.path: file for file in api.get_paths_info(repo, list(wanted), revision=parent)}
+    same = set()
+    for name, content in wanted.items():
+        file: Any = there.get(name)
+        if file is None:
+            continue
+        if file.lfs is not None and isinstance(content, Path):
+            equal = file.lfs.sha256 == sha256_file(content)
+        else:
+            equal = file.blob_id == git_hash(content if isinstance(content, bytes) else content.read_bytes())
+        if equal:
+            same.add(name)
+    return {name: content for name, content in wanted.items() if name not in same}
+
+
+def _tag_of(api: "HfApi", repo: str, tag: str | None) -> str | None:
+    """The commit that the tag points to; ``None`` if there is no such tag."""
+    if tag is None:
+        return None
+    tags = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo).tags}
+    return tags.get(tag)
+
+
+def _commit(api: "HfApi", repo: str, parent: str | None, changed: Mapping[str, Path | bytes], message: str) -> str:
+    from huggingface_hub import CommitOperationAdd
+
+    if not changed and parent is not None:
+        return parent
+    operations = [
+        CommitOperationAdd(path_in_repo=name, path_or_fileobj=content if isinstance(content, bytes) else str(content))
+        for name, content in changed.items()
+    ]
+    done = api.create_commit(repo, operations, commit_message=message, parent_commit=parent)
+    arrived = {file.path for file in api.get_paths_info(repo, list(changed), revision=done.oid)}
+    if arrived != set(changed):
+        lost = ", ".join(sorted(set(changed) - arrived))
+        raise IntegrityError(f"{repo}: commit {done.oid} does not hold {lost}; the upload is incomplete. Repeat it.")
+    return str(done.oid)
