@@ -1,5 +1,6 @@
 """The training commands on phantoms: from a store or raw data to a model that `suprem predict` takes."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +74,30 @@ def test_the_model_holds_the_best_weights_and_predicts(run: Path, tmp_path: Path
     command = ["predict", str(tmp_path / "scan.nii.gz"), "-o", str(tmp_path / "out"), "--device", "cpu"]
     assert main([*command, "--model", f"local-dir:{run / 'model'}"]) == 0
     assert read_volume(tmp_path / "out/scan/segmentations/liver.nii.gz").shape == case.ct.shape
+
+
+def test_the_model_card_tells_how_the_weights_came_about(run: Path, store: Path) -> None:
+    text = (run / "model" / "README.md").read_text()
+    record = json.loads((run / "run.json").read_text())
+    names = {key.split("/")[0] for key in record["train"]}
+    for name in names:
+        cases = sum(key.startswith(f"{name}/") for key in record["train"])
+        assert f"| {name} | {cases} | not recorded |" in text  # no dataset of the registry is called so
+    assert "| averaged weights | decay 0.9 |" in text
+    assert "| seed | 0 |" in text
+    # The digest is that of the training scans: the same for the same ones, without their names.
+    records = [json.loads(line) for line in (store / "index.jsonl").read_text().splitlines()]
+    used = sorted(r["source"] + "\n" for r in records if f"{r['dataset']}/{r['case']}" in record["train"])
+    assert hashlib.sha256("".join(used).encode()).hexdigest() in text
+    scores = torch.load(run / "best.ckpt", weights_only=True)["scores"]
+    for score in scores:
+        assert f"| {score['structure']} | {score['dice']:.3f} |" in text
+    assert {score["structure"] for score in scores} == {"liver", "spleen"}
+    assert np.mean([score["dice"] for score in scores]) == pytest.approx(record["best"], abs=1e-5)
+    metadata = yaml.safe_load(text.split("---\n")[1])
+    values = [metric["value"] for metric in metadata["model-index"][0]["results"][0]["metrics"]]
+    assert values == [round(score["dice"], 4) for score in scores]
+    assert str(run.parent) not in text
 
 
 def test_without_validation_cases_the_last_weights_are_exported(store: Path, run: Path, tmp_path: Path) -> None:

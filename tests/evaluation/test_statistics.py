@@ -64,3 +64,12 @@ def test_refusals(test: Any) -> None:
         test([1.0, np.nan], [1.0, 2.0])
     with pytest.raises(ConfigurationError, match="at least 2"):
         s.bootstrap_interval([1.0])
+
+
+def test_the_interval_of_a_mean_needs_sums_alone() -> None:
+    values = np.random.default_rng(6).uniform(0, 1, 9)
+    found = s.mean_interval(float(values.sum()), float((values**2).sum()), 9)
+    assert found is not None
+    expected = stats.t.interval(0.95, 8, values.mean(), stats.sem(values))
+    assert (found.estimate, found.low, found.high) == pytest.approx((values.mean(), *expected))
+    assert s.mean_interval(0.5, 0.25, 1) is None

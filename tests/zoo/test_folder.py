@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from suprem._files import sha256_file
 from suprem.errors import CheckpointError, ConfigurationError, OutputError
-from suprem.zoo import ModelConfig, load_pretrained, save_folder, verify
+from suprem.zoo import DatasetUse, ModelConfig, Provenance, Score, load_pretrained, save_folder, verify
 from suprem.zoo.folder import read_folder
 from suprem.zoo.golden import MAX_GOLDEN_BYTES, golden_input, read_golden
 from tests.zoo.standins import filled, published
@@ -104,6 +105,39 @@ def test_the_readme_is_made_from_facts(original: "tuple[SegmentationNetwork, Pat
     ):
         assert fact in text
     assert sha256_file(folder / "model.safetensors") in text
+
+
+def test_a_card_says_what_is_known_and_what_is_not(
+    original: "tuple[SegmentationNetwork, Path]", tmp_path: Path
+) -> None:
+    network, folder = original
+    text = (folder / "README.md").read_text("utf-8")
+    assert text.count("Not recorded.") == 3  # results, licence, citation
+    assert "Training data: not recorded." in text
+    known = Provenance(
+        licence="cc-by-4.0",
+        datasets=(DatasetUse("Ours | <script>alert(1)</script>", 7, "research only"),),
+        cases_sha256="a" * 64,
+        procedure={"steps": "10"},
+        scores=(Score("liver", 0.9, 0.85, 0.95, 4), Score("spleen", 0.5, None, None, 1)),
+        scored_on="5 cases",
+        citation="We, 2026.",
+    )
+    save_folder(network, tmp_path / "m", provenance=known)
+    text = (tmp_path / "m" / "README.md").read_text("utf-8")
+    assert "Not recorded." not in text
+    assert "| liver | 0.900 | 0.850 to 0.950 | 4 |" in text
+    assert "| spleen | 0.500 | one case | 1 |" in text
+    assert "| Ours \\| &lt;script&gt;alert(1)&lt;/script&gt; | 7 | research only |" in text
+    metadata = yaml.safe_load(text.split("---\n")[1])
+    assert (metadata["license"], metadata["library_name"]) == ("cc-by-4.0", "suprem")
+    assert metadata["model-index"][0]["results"][0]["metrics"][0] == {
+        "type": "dice",
+        "name": "Dice, liver",
+        "value": 0.9,
+    }
+    with pytest.raises(ConfigurationError, match=r"give an identifier such as apache-2\.0"):
+        Provenance(licence="Do what you like!")
 
 
 def test_golden_outputs_are_small_and_are_what_the_network_computes(

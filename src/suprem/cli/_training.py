@@ -18,14 +18,15 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException  # 
 
 from suprem._files import is_full, output_error
 from suprem._version import __version__
+from suprem.cli._provenance import provenance
 from suprem.datamodules.ct import CTDataModule
 from suprem.datamodules.prepared import TrainingData
 from suprem.errors import CheckpointError, ConfigurationError, TrainingError
 from suprem.tasks.base import BaseTask
 from suprem.tasks.callbacks import Throughput
 from suprem.tasks.pictures import Pictures
-from suprem.tasks.segmentation import SegmentationTask
-from suprem.zoo import Preprocessing
+from suprem.tasks.segmentation import SCORES, SegmentationTask
+from suprem.zoo import Preprocessing, Score
 
 __all__ = ["TrainingCLI", "fit", "train", "validate"]
 
@@ -133,13 +134,15 @@ class TrainingCLI(LightningCLI):
 def fit(command: str, args: list[str], defaults: dict[str, Any]) -> None:
     """Trains, keeps the best and the last checkpoint, and exports the best one as a model folder."""
     cli = TrainingCLI(command, args, defaults)
+    start = time.monotonic()
     if not train(cli, args):
         return
     task = cli.model
     known = task.network.config
     backbone = known.backbone if known else task.backbone
     name = cli.config["name"] or f"{backbone}.{cli.out.name}"
-    task.export(cli.out / MODEL, name=name, overwrite=True)
+    facts = provenance(cli, time.monotonic() - start)
+    task.export(cli.out / MODEL, name=name, provenance=facts, overwrite=True)
     print(f"The model is in {cli.out / MODEL}: suprem predict SCANS -o OUT --model local-dir:{cli.out / MODEL}")
 
 
@@ -148,7 +151,7 @@ def train(cli: TrainingCLI, args: list[str]) -> bool:
     task, trainer = cli.model, cli.trainer
     start, resume = time.monotonic(), _checkpoint(cli)
     if resume is not None:
-        _weights(resume, task)
+        _weights(_read(resume), resume, task)
     if trainer.is_global_zero:
         cli.save_config()
     try:
@@ -168,7 +171,10 @@ def train(cli: TrainingCLI, args: list[str]) -> bool:
         return False
     best = _best(trainer)
     if best is not None and best.best_model_path:  # not just any best.ckpt, which an earlier run may have left
-        task.load_state_dict(_weights(Path(best.best_model_path), task))
+        content = _read(Path(best.best_model_path))
+        task.load_state_dict(_weights(content, Path(best.best_model_path), task))
+        if isinstance(task, SegmentationTask):
+            task.scores = tuple(Score(**score) for score in content.get(SCORES, ()))
     _write_run(cli, args, time.monotonic() - start)
     return True
 
@@ -183,16 +189,24 @@ def _checkpoint(cli: TrainingCLI) -> Path | None:
     return path
 
 
-def _weights(path: Path, task: BaseTask) -> dict[str, torch.Tensor]:
+def _read(path: Path) -> Any:
+    """The content of a checkpoint.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    try:
+        return torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+    except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+
+
+def _weights(content: Any, path: Path, task: BaseTask) -> dict[str, torch.Tensor]:
     """The weights of a checkpoint, which have to be those of the task.
 
     Raises:
-        CheckpointError: it is damaged, no checkpoint of a training, or one of another network.
+        CheckpointError: it is no checkpoint of a training, or one of another network.
     """
-    try:
-        content = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-    except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
-        raise CheckpointError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
     found = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(found, dict):
         raise CheckpointError(f"{path} is no checkpoint of a training; to start from its weights, give model.init.")
@@ -248,7 +262,7 @@ def validate(args: list[str]) -> None:
     cli = TrainingCLI("validate", args, defaults)
     checkpoint = _checkpoint(cli)
     if checkpoint is not None:
-        cli.model.load_state_dict(_weights(checkpoint, cli.model))
+        cli.model.load_state_dict(_weights(_read(checkpoint), checkpoint, cli.model))
     cli.trainer.validate(cli.model, cli.datamodule, verbose=False)
     mean = cli.trainer.callback_metrics.get("val/dice")
     document = {

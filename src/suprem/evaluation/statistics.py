@@ -16,6 +16,7 @@ __all__ = [
     "bootstrap_interval",
     "holm",
     "mann_whitney",
+    "mean_interval",
     "one_sample_t",
     "paired_t",
     "welch_t",
@@ -71,6 +72,28 @@ def _differences(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
 def _result(outcome: Any, effect: Any) -> TestResult:
     parts = (outcome.statistic, outcome.pvalue, effect)
     return TestResult(*(np.asarray(part, dtype=np.float64) for part in parts))
+
+
+def mean_interval(total: float, squares: float, count: int, *, level: float = 0.95) -> Interval | None:
+    """Confidence interval of a mean (Student's t) of which only sums are known.
+
+    That is so where several processes count the observations.
+
+    Args:
+        total: sum of the observations.
+        squares: sum of their squares.
+        count: their number.
+        level: confidence.
+
+    Returns:
+        ``None`` for fewer than 2 observations, whose spread is unknown.
+    """
+    if count < 2:
+        return None
+    mean = total / count
+    variance = max(squares - count * mean**2, 0.0) / (count - 1)
+    half = float(stats.t.ppf((1 + level) / 2, count - 1)) * (variance / count) ** 0.5
+    return Interval(mean, mean - half, mean + half)
 
 
 def bootstrap_interval(

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NotRequired, TypedDict
 
@@ -12,6 +13,7 @@ from suprem.adapters import Strategy, apply_strategy, merge_lora
 from suprem.backbones import create_model
 from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import ConfigurationError
+from suprem.evaluation.statistics import mean_interval
 from suprem.heads.universal import UniversalNetwork
 from suprem.labels import canonical_name
 from suprem.losses import DiceCELoss
@@ -21,9 +23,12 @@ from suprem.tasks.execution import Execution, prepare_network
 from suprem.tasks.optimisation import Optimisation
 from suprem.tasks.text import provide_codes
 from suprem.tasks.validation import Region, VolumeScore, stream_logits
-from suprem.zoo import ModelConfig, Preprocessing, load_pretrained, save_folder
+from suprem.zoo import ModelConfig, Preprocessing, Provenance, Score, load_pretrained, save_folder
 
-__all__ = ["Batch", "Inferer", "SegmentationTask"]
+__all__ = ["SCORES", "Batch", "Inferer", "SegmentationTask"]
+
+SCORES = "scores"
+"""Where a checkpoint keeps the scores of its weights."""
 
 _PER_SAMPLE = ("target", "annotated", "known")
 
@@ -80,6 +85,7 @@ class SegmentationTask(BaseTask):
         network: the :class:`suprem.backbones._base.SegmentationNetwork` being trained.
         dice_per_class: after a validation, mean Dice coefficient of each class over the cases that have it (NaN if
             none does).
+        scores: the same with confidence intervals, for those that a case has; saved with every checkpoint.
 
     Example:
         >>> task = SegmentationTask("segresnet_tiny", ["liver", "spleen"])
@@ -200,13 +206,26 @@ class SegmentationTask(BaseTask):
         self.preprocessing = config.preprocessing
         return network.train()
 
-    def export(self, folder: str | Path, *, name: str, notes: str = "", overwrite: bool = False) -> Path:
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the scores of the latest validation, which tell how good these weights are."""
+        checkpoint[SCORES] = [asdict(score) for score in self.scores]
+
+    def export(
+        self,
+        folder: str | Path,
+        *,
+        name: str,
+        notes: str = "",
+        provenance: Provenance | None = None,
+        overwrite: bool = False,
+    ) -> Path:
         """Writes the network as a folder that :func:`suprem.load_pretrained` and ``suprem predict`` take.
 
         Args:
             folder: Must not exist, unless ``overwrite``.
             name: What the model is called, ``architecture.tag``.
-            notes: Markdown for its README: data, training, licence, results.
+            notes: Markdown for its README.
+            provenance: Data, training, licence and results for its README; ``None`` records the scores alone.
             overwrite: Replace an existing folder.
 
         Raises:
@@ -229,7 +248,8 @@ class SegmentationTask(BaseTask):
             in_channels=network.in_channels,
             preprocessing=self.preprocessing,
         )
-        return save_folder(network, folder, notes=notes, overwrite=overwrite)
+        known_facts = provenance or Provenance(scores=self.scores)
+        return save_folder(network, folder, notes=notes, provenance=known_facts, overwrite=overwrite)
 
     def configure_losses(self) -> None:
         """Makes the Dice-CE loss for overlapping or exclusive classes."""
@@ -237,9 +257,10 @@ class SegmentationTask(BaseTask):
 
     def configure_metrics(self) -> None:
         """Starts counting Dice coefficients from zero."""
-        # Row 0: sums of Dice coefficients, row 1: number of cases with the class.
-        self._dice_sums = torch.zeros(2, len(self.classes), dtype=torch.float64)
+        # Rows: number of cases with the class, sum of their Dice coefficients, sum of the squares of these.
+        self._dice_sums = torch.zeros(3, len(self.classes), dtype=torch.float64)
         self.dice_per_class: dict[str, float] = {}
+        self.scores: tuple[Score, ...] = ()
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """(N, 1, X, Y, Z) -> logits; patches in training, the inferer's sliding window otherwise."""
@@ -310,9 +331,8 @@ class SegmentationTask(BaseTask):
             losses.append(score.total_loss())
             masks.append(mask)
             dice = score.dice()
-            self._dice_sums = self._dice_sums.to(dice.device) + torch.stack(
-                [dice.nan_to_num(0), (~dice.isnan()).double()]
-            )
+            sums = torch.stack([(~dice.isnan()).double(), dice.nan_to_num(0), dice.nan_to_num(0) ** 2])
+            self._dice_sums = self._dice_sums.to(dice.device) + sums
         self.log_loss(torch.stack(losses).mean(), "val", batch)
         return {"mask": torch.stack(masks)}
 
@@ -339,12 +359,20 @@ class SegmentationTask(BaseTask):
         """
         gathered: torch.Tensor = self.all_gather(self._dice_sums)  # type: ignore[assignment]
         sums = gathered.view(-1, *self._dice_sums.shape).sum(0)
-        per_class = sums[0] / sums[1]  # NaN where no case has the class
+        per_class = sums[1] / sums[0]  # NaN where no case has the class
         self.dice_per_class = dict(zip(self.classes, per_class.tolist(), strict=True))
+        self.scores = tuple(_score(*row) for row in zip(self.classes, *sums.tolist(), strict=True) if row[1])
         for name, score in self.dice_per_class.items():
             if not math.isnan(score):
                 self.log(f"val/dice/{name}", score)
         self.log("val/dice", per_class.nanmean().float())
+
+
+def _score(name: str, count: float, total: float, squares: float) -> Score:
+    interval = mean_interval(total, squares, int(count))
+    # A coefficient lies between 0 and 1, which Student's t does not know.
+    low, high = (max(interval.low, 0.0), min(interval.high, 1.0)) if interval else (None, None)
+    return Score(name, total / count, low, high, int(count))
 
 
 def _config_of(network: SegmentationNetwork) -> ModelConfig:

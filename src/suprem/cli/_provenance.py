@@ -1,0 +1,45 @@
+"""What a training knows of itself, for the model card of what it exports."""
+
+from typing import TYPE_CHECKING, Any
+
+from suprem.zoo import Provenance, used_datasets
+
+if TYPE_CHECKING:
+    from suprem.cli._training import TrainingCLI
+
+__all__ = ["provenance"]
+
+
+def provenance(cli: "TrainingCLI", seconds: float) -> Provenance:
+    """Data, procedure and scores of a run that has ended, with its best weights in the task.
+
+    Args:
+        cli: the run.
+        seconds: how long it took.
+    """
+    task, data, trainer = cli.model, cli.datamodule, cli.trainer
+    datasets, digest = used_datasets(case.record for case in data.split.train)
+    settings, optimisation = cli.config["data"], task.optimisation
+    procedure: dict[str, Any] = {
+        "steps": f"{trainer.global_step:,}",
+        "epochs": trainer.current_epoch,
+        "patches per step": settings["batch_size"] * trainer.world_size * trainer.accumulate_grad_batches,
+        "augmentation": settings["augmentation"],
+        "learning rate": f"{optimisation.learning_rate:g}",
+        "weight decay": f"{optimisation.weight_decay:g}",
+        "precision": str(trainer.precision),
+        "trained parameters": getattr(task, "strategy", "full"),
+        "averaged weights": "no" if cli.config["ema"] is None else f"decay {cli.config['ema']:g}",
+        "seed": settings["seed"],
+        "duration": f"{seconds / 3600:.2f} h on {trainer.world_size} x {trainer.strategy.root_device.type}",
+    }
+    validation = data.split.val
+    names = sorted({case.record.dataset for case in validation})
+    return Provenance(
+        datasets=datasets,
+        cases_sha256=digest,
+        procedure={name: str(value) for name, value in procedure.items()},
+        scores=getattr(task, "scores", ()),
+        scored_on=f"{len(validation)} validation cases of {', '.join(names)}" if validation else "",
+        limits=("The scores are from the cases that selected these weights, so they are optimistic.",),
+    )
