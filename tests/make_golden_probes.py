@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 MODELS = {
+    # The comparators have one case, a cube.
+    "med3d_resnet101": {"backbone": "resunet", "head": "conv", "case": "x64", "parameters": 85_754_336},
     # Case xa, the cheapest one in which the three axes differ. Case b2x32 would be cheaper still, but there the
     # reference program lets the two samples influence each other.
     "segresnet": {"backbone": "segresnet", "head": "conv", "case": "xa", "parameters": 4_701_424},

@@ -21,6 +21,7 @@ TEXT_HEAD = [
     *(f"{layer}.{kind}" for layer in ("controller", "text_to_vision") for kind in ("weight", "bias")),
 ]
 SMALL: dict[str, dict[str, Any]] = {"unet": {"base_channels": 8}, "swinunetr": {"feature_size": 48, "window_size": 2}}
+COMPARATORS: dict[str, dict[str, Any]] = {"resunet": {"base_channels": 4, "head_channels": 8}}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,10 @@ def networks() -> dict[tuple[str, str], SegmentationNetwork]:
         (backbone, head): create_model(backbone, num_classes=3, head=head, **options)
         for backbone, options in SMALL.items()
         for head in ("conv", "universal")
-    } | {("segresnet", "conv"): create_model("segresnet", num_classes=3)}
+    } | {
+        (backbone, "conv"): create_model(backbone, num_classes=3, **options)
+        for backbone, options in ({"segresnet": {}} | COMPARATORS).items()
+    }
 
 
 def body(network: SegmentationNetwork) -> list[str]:
@@ -45,6 +49,7 @@ def body(network: SegmentationNetwork) -> list[str]:
         ("universal_unet", "unet", "universal", 117),
         ("universal_swinunetr", "swinunetr", "universal", 170),
         ("models_genesis", "unet", "conv", 104),
+        ("med3d_resnet101", "resunet", "conv", 624),
     ],
 )
 def test_published_files(

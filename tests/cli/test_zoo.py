@@ -41,7 +41,7 @@ def test_list_names_every_checkpoint_in_80_columns(capsys: Capture, monkeypatch:
     lines = capsys.readouterr().out.splitlines()
     for name in list_checkpoints():
         assert any(line.split()[:1] == [name] for line in lines), name
-    row = next(line for line in lines if "resunet.med3d_1623" in line)
+    row = next(line for line in lines if "unet.dodnet_920" in line)
     assert "not built" in row
     assert "…" not in "".join(lines)
 

@@ -41,8 +41,8 @@ class SegmentationNetwork(nn.Module):
 
     ``network(image)`` maps float32 (N, in_channels, X, Y, Z) to logits (N, num_classes, X, Y, Z). Subclasses implement
     :meth:`forward_features`, which starts with :meth:`check_input`; a conv-head network keeps its 1x1x1 output
-    convolution under the published path :attr:`head_path`. The output for one sample never depends on the others of
-    the batch.
+    convolution under the published path :attr:`head_path`. In evaluation the output for one sample never depends on the
+    others of the batch, and no tensor changes; in training neither, unless :attr:`batch_norms`.
 
     Attributes:
         head_path: dotted path of the output convolution, also the prefix of the only tensors a loader may replace.
@@ -50,6 +50,7 @@ class SegmentationNetwork(nn.Module):
         decoder_pyramid: name of a submodule -> channels of its output, for each level of the decoder below full
             resolution, from the coarsest.
         input_keys: names of the weights whose second dimension is the number of input channels.
+        batch_norms: in training, norms share statistics over the batch and keep running ones, which evaluation uses.
         min_bottleneck_voxels: how many voxels the deepest features need; 2 where each channel of them is normalised
             over space, which one voxel alone would turn into zero.
         in_channels: input channels.
@@ -66,6 +67,7 @@ class SegmentationNetwork(nn.Module):
     encoder_stages: tuple[str, ...]
     decoder_pyramid: Mapping[str, int]
     input_keys: tuple[str, ...]
+    batch_norms: bool = False
     min_bottleneck_voxels: int = 1
     in_channels: int
     divisor: int
@@ -125,7 +127,8 @@ class SegmentationNetwork(nn.Module):
     def replace_head(self, num_classes: int) -> None:
         """Puts a new, randomly initialised convolution with ``num_classes`` outputs in the place of the old one."""
         old = self.get_parameter(f"{self.head_path}.weight")
-        new = output_convolution(self.decoder_channels, num_classes)
+        bias = f"{self.head_path}.bias" in self.head_keys
+        new = output_convolution(self.decoder_channels, num_classes, bias=bias)
         self.set_submodule(self.head_path, new.to(device=old.device, dtype=old.dtype))
 
     def remove_head(self) -> None:

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["attach_conv_head", "output_convolution"]
 
 
-def output_convolution(in_channels: int, num_classes: int) -> nn.Conv3d:
-    """A 1x1x1 convolution with bias: (N, in_channels, X, Y, Z) features to (N, num_classes, X, Y, Z) logits."""
-    return nn.Conv3d(in_channels, num_classes, kernel_size=1)
+def output_convolution(in_channels: int, num_classes: int, *, bias: bool = True) -> nn.Conv3d:
+    """A 1x1x1 convolution: (N, in_channels, X, Y, Z) features to (N, num_classes, X, Y, Z) logits."""
+    return nn.Conv3d(in_channels, num_classes, kernel_size=1, bias=bias)
 
 
 @HEADS.register("conv")

@@ -66,7 +66,7 @@ class UniversalNetwork(SegmentationNetwork):
         self.register_buffer("organ_embedding", torch.full((num_classes, _TEXT_WIDTH), torch.nan))
         self.backbone = backbone
         self.in_channels, self.divisor = backbone.in_channels, backbone.divisor
-        self.min_bottleneck_voxels = backbone.min_bottleneck_voxels
+        self.min_bottleneck_voxels, self.batch_norms = backbone.min_bottleneck_voxels, backbone.batch_norms
         self.encoder_stages = tuple(f"backbone.{stage}" for stage in backbone.encoder_stages)
         self.decoder_pyramid = {f"backbone.{name}": width for name, width in backbone.decoder_pyramid.items()}
         self.input_keys = tuple(f"backbone.{key}" for key in backbone.input_keys)

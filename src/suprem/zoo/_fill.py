@@ -73,7 +73,9 @@ def _warnings(pairs: Match, fresh: tuple[str, ...], target: Channels) -> tuple[s
     if fresh:
         notes.append(f"{len(fresh)} of {len(target.classes)} classes are new and mean nothing until they are trained")
     if pairs.absent:
-        notes.append(f"the file holds an encoder alone; {len(pairs.absent)} other tensors start from random values")
+        notes.append(
+            f"the file holds a part of the network; {len(pairs.absent)} tensors beside the output layer start anew"
+        )
     return tuple(notes)
 
 
@@ -99,20 +101,29 @@ def _new_head(
     return result
 
 
-def check_counts(origin: Origin, state: StateDict, report: LoadReport, head_keys: tuple[str, ...]) -> None:
+def check_counts(origin: Origin, state: StateDict, report: LoadReport, head_keys: tuple[str, ...]) -> tuple[str, ...]:
     """Compares the number of tensors with the card of the file.
+
+    Returns:
+        A note when the numbers differ from those of a card that is not sure of them; which tensors a file may lack was
+        checked by name before.
 
     Raises:
         CheckpointError: another number of tensors arrived in the backbone, or was in the file.
     """
     counts = origin.card.file.tensors if origin.card else None
     if counts is None:
-        return
+        return ()
     universal = head_keys == ("organ_embedding",)
     body = [k for k in report.loaded if k not in head_keys and (not universal or k.startswith("backbone."))]
-    sure = counts.confidence in ("stated", "measured")
-    if len(body) != counts.transferred or (sure and len(state.tensors) != counts.in_file):
-        raise CheckpointError(
-            f"{origin.path} has {len(state.tensors)} tensors, of which {len(body)} fill the backbone; the card says "
-            f"{counts.in_file} and {counts.transferred}. It is not the file that the card describes."
-        )
+    arrived = len(body) == counts.transferred
+    whole = counts.in_file in (None, len(state.tensors))
+    if arrived and whole:
+        return ()
+    numbers = (
+        f"{len(state.tensors)} tensors, of which {len(body)} fill the backbone; the card says {counts.in_file} and "
+        f"{counts.transferred}"
+    )
+    if counts.confidence in ("stated", "measured") or (counts.confidence == "third party" and not arrived):
+        raise CheckpointError(f"{origin.path} has {numbers}. It is not the file that the card describes.")
+    return (f"the file has {numbers}, and is not sure",)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,8 @@ def _load(origin: Origin, overrides: Overrides, wishes: _Wishes) -> Segmentation
             facts.backbone, num_classes=target.count, in_channels=facts.in_channels, head=head, **facts.kwargs
         )
         report = fill(network, state, pairs, rows, target, origin, facts.notes + subset_note(target, facts.known))
-    check_counts(origin, state, report, network.head_keys)
+    notes = check_counts(origin, state, report, network.head_keys)
+    report = replace(report, notes=report.notes + notes)
     network.config = ModelConfig(
         name=_name(origin),
         backbone=facts.backbone,
