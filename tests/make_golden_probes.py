@@ -18,6 +18,14 @@ MODELS = {
     "med3d_resnet101": {"backbone": "resunet", "head": "conv", "case": "x64", "parameters": 85_754_336},
     # Case xa, the cheapest one in which the three axes differ. Case b2x32 would be cheaper still, but there the
     # reference program lets the two samples influence each other.
+    "unimiss_small": {"backbone": "mit", "head": "conv", "case": "x64", "parameters": 37_200_352},
+    "unimiss_tiny": {
+        "backbone": "mit",
+        "options": {"depths": [1, 1, 1, 1], "decoder_depths": [1, 1, 1]},
+        "head": "conv",
+        "case": "x64",
+        "parameters": 16_510_080,
+    },
     "segresnet": {"backbone": "segresnet", "head": "conv", "case": "xa", "parameters": 4_701_424},
     "swinunetr": {"backbone": "swinunetr", "head": "conv", "case": "xa", "parameters": 62_188_178},
     "unet": {"backbone": "unet", "head": "conv", "case": "xa", "parameters": 19_075_680},

@@ -24,12 +24,19 @@ TOLERANCE = FACTS["tolerance_abs"]
 CLASSES = 32
 # Where our modules expose the decoder and bottleneck entries of the golden files.
 BOTTLENECK = {
+    "mit": "transformer.block4",
     "resunet": "layer4",
     "segresnet": "down_layers.3",
     "swinunetr": "encoder10",
     "unet": "down_tr512.ops.1",
 }
-DECODER = {"resunet": "conv_seg.3", "segresnet": "up_layers.2", "swinunetr": "decoder1", "unet": "up_tr64.ops.1"}
+DECODER = {
+    "mit": "stage3_de",
+    "resunet": "conv_seg.3",
+    "segresnet": "up_layers.2",
+    "swinunetr": "decoder1",
+    "unet": "up_tr64.ops.1",
+}
 
 
 def filled(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -46,6 +53,7 @@ def filled(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 def golden_network(model: str, **options: Any) -> SegmentationNetwork:
     facts = MODELS[model]
+    options = {**facts.get("options", {}), **options}
     network = create_model(facts["backbone"], num_classes=CLASSES, head=facts["head"], **options)
     digest = hashlib.sha256()
     state = network.state_dict()
@@ -59,11 +67,14 @@ def golden_network(model: str, **options: Any) -> SegmentationNetwork:
     return network.eval()
 
 
-def published_output(network: SegmentationNetwork, image: torch.Tensor) -> torch.Tensor:
-    """What the reference network returned, where ours returns more: Med3D ends at a quarter of the resolution."""
+def published_outputs(network: SegmentationNetwork, image: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What the reference network returned: Med3D ends at a quarter of the resolution, UniMiSS has five outputs."""
     if hasattr(network, "quarter_features"):
-        return network.classify(network.quarter_features(image))
-    return network(image)
+        return {"out": network.classify(network.quarter_features(image))}
+    if hasattr(network, "deep_outputs"):
+        out, *coarser = network.deep_outputs(image)
+        return {"out": out, **{f"ds{number}": level for number, level in enumerate(coarser, 1)}}
+    return {"out": network(image)}
 
 
 class Result(NamedTuple):
@@ -87,7 +98,7 @@ def run(network: SegmentationNetwork, model: str, shape: list[int]) -> dict[str,
 
         handles.append(modules[prefix + paths[facts["backbone"]]].register_forward_hook(keep))
     with torch.no_grad():
-        seen["out"] = published_output(network, torch.from_numpy(image)).numpy()
+        seen |= {name: values.numpy() for name, values in published_outputs(network, torch.from_numpy(image)).items()}
     for handle in handles:
         handle.remove()
     return seen
@@ -104,14 +115,19 @@ def statistics(values: np.ndarray) -> np.ndarray:
 def compare(shared_folder: Path, model: str, case: str, seen: dict[str, np.ndarray]) -> None:
     golden = np.load(shared_folder / "golden" / model / "golden.npz")
     entries = json.loads(str(golden["meta"]))["cases"][case]["entries"]
+    assert {name for name in entries if not name.startswith("feat/")} == seen.keys()
     for name, values in seen.items():
-        assert list(values.shape) == entries[name]["shape"]
+        entry, shape = entries[name], list(values.shape)
+        if entry["channel_axis"] == 2:  # recorded as tokens (N, L, C), whole
+            shape = [shape[0], math.prod(shape[2:]), shape[1]]
+        assert shape == entry["shape"]
         np.testing.assert_allclose(statistics(values), golden[f"{case}/{name}/stats"], rtol=0, atol=TOLERANCE)
-        if "stride" in entries[name]:
-            step = slice(None, None, entries[name]["stride"])
-            np.testing.assert_allclose(
-                values[:, :, step, step, step], golden[f"{case}/{name}/sub"], rtol=0, atol=TOLERANCE
-            )
+        if "stride" in entry:
+            step = slice(None, None, entry["stride"])
+            ours, theirs = values[:, :, step, step, step], golden[f"{case}/{name}/sub"]
+            if entry["channel_axis"] == 2:
+                theirs = theirs.swapaxes(1, 2).reshape(ours.shape)
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE)
 
 
 @pytest.fixture(scope="module", params=sorted(MODELS))

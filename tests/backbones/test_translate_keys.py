@@ -21,7 +21,10 @@ TEXT_HEAD = [
     *(f"{layer}.{kind}" for layer in ("controller", "text_to_vision") for kind in ("weight", "bias")),
 ]
 SMALL: dict[str, dict[str, Any]] = {"unet": {"base_channels": 8}, "swinunetr": {"feature_size": 48, "window_size": 2}}
-COMPARATORS: dict[str, dict[str, Any]] = {"resunet": {"base_channels": 4, "head_channels": 8}}
+COMPARATORS: dict[str, dict[str, Any]] = {
+    "mit": {"embed_dims": (8, 8, 16, 16)},
+    "resunet": {"base_channels": 4, "head_channels": 8},
+}
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +53,7 @@ def body(network: SegmentationNetwork) -> list[str]:
         ("universal_swinunetr", "swinunetr", "universal", 170),
         ("models_genesis", "unet", "conv", 104),
         ("med3d_resnet101", "resunet", "conv", 624),
+        ("unimiss_small", "mit", "conv", 394),
     ],
 )
 def test_published_files(

@@ -13,7 +13,15 @@ from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import CheckpointError, ConfigurationError, UnknownNameError
 
 # Options that make a network cheap; a backbone that is missing here is tested with its defaults.
+SMALL_MIT = {
+    "patch_size": (64, 32, 32),
+    "depths": (1, 1, 1, 1),
+    "decoder_depths": (1, 1, 1),
+    "embed_dims": (8, 8, 16, 16),
+    "num_heads": (1, 2, 4, 8),
+}
 TINY: dict[str, dict[str, Any]] = {
+    "mit": {**SMALL_MIT, "stem_channels": 4},
     "resunet": {"base_channels": 4, "depths": (1, 1, 1, 1), "head_channels": 8},
     "segresnet": {"init_filters": 8, "blocks_down": (1, 1, 1), "blocks_up": (1, 1)},
     "segresnet_tiny": {},
@@ -22,6 +30,7 @@ TINY: dict[str, dict[str, Any]] = {
 }
 # Widths whose decoder and bottleneck channels can be split into the 16 groups of the universal head.
 UNIVERSAL: dict[str, dict[str, Any]] = {
+    "mit": {**SMALL_MIT, "stem_channels": 16},
     "resunet": {"base_channels": 4, "depths": (1, 1, 1, 1), "head_channels": 16},
     "segresnet": {"init_filters": 16, "blocks_down": (1, 1, 1), "blocks_up": (1, 1)},
     "segresnet_tiny": {"init_filters": 16, "blocks_down": (1, 1), "blocks_up": (1,)},
@@ -96,12 +105,20 @@ def test_the_decoder_pyramid_names_its_levels_from_the_coarsest(backbone: str, h
     with torch.no_grad():
         network(image)
     assert [shape[1] for shape in found] == list(network.decoder_pyramid.values())
-    factors = [image.shape[2] // shape[2] for shape in found]
-    assert factors == [2 ** (len(found) - n) for n in range(len(found))]
-    assert all(
-        tuple(image.shape[axis] // factor for axis in (2, 3, 4)) == shape[2:]
-        for factor, shape in zip(factors, found, strict=True)
-    )
+    if not found:
+        return
+    finest = [size // small for size, small in zip(image.shape[2:], found[-1][2:], strict=True)]
+    assert set(finest) in ({2}, {1, 2})  # below full resolution, if not along every axis
+    for n, shape in enumerate(reversed(found)):
+        assert [small * factor * 2**n for small, factor in zip(shape[2:], finest, strict=True)] == list(image.shape[2:])
+
+
+@each_backbone
+def test_heads_of_coarser_levels_fit_their_levels(backbone: str) -> None:
+    network = make(backbone, num_classes=5)
+    assert set(network.level_heads) in (set(), set(network.decoder_pyramid))
+    for name, path in network.level_heads.items():
+        assert network.get_parameter(f"{path}.weight").shape == (5, network.decoder_pyramid[name], 1, 1, 1)
 
 
 @each_backbone
@@ -125,7 +142,8 @@ def test_gradient_reaches_every_parameter(backbone: str, head: str) -> None:
     logits = network(image)
     (logits * torch.randn(logits.shape, generator=torch.Generator().manual_seed(2))).sum().backward()
     largest = {name: p.grad.abs().max() for name, p in network.named_parameters() if p.grad is not None}
-    assert largest.keys() == dict(network.named_parameters()).keys()
+    idle = tuple(f"{path}." for path in network.level_heads.values())  # deep supervision alone uses them
+    assert largest.keys() == {name for name, _ in network.named_parameters() if not name.startswith(idle)}
     assert all(torch.isfinite(value) for value in largest.values())
     silent = {name for name, value in largest.items() if value < 1e-6}
     cancelled = CANCELLED.get(backbone, "no such parameter")

@@ -77,6 +77,51 @@ def test_a_step_trains_the_additional_layers_and_exports_none(recompute: bool, t
     assert not any("deep" in name for name in weights)
 
 
+MIT = {
+    "patch_size": (32, 32, 32),
+    "depths": (1, 1, 1, 1),
+    "decoder_depths": (1, 1, 1),
+    "embed_dims": (8, 8, 16, 16),
+    "stem_channels": 4,
+}
+
+
+def test_a_network_with_heads_for_its_levels_uses_those(tmp_path: Any) -> None:
+    preprocessing = Preprocessing((2.0, 2.0, 2.0), (-175.0, 250.0), (32, 32, 32))
+    settings = Optimisation(learning_rate=0.01, warmup_steps=0)
+    task = _task("mit", MIT, deep_supervision=3, preprocessing=preprocessing, optimisation=settings)
+    assert task.deep is not None
+    assert task.deep.own == ("ds3_cls_conv", "ds2_cls_conv", "ds1_cls_conv")
+    assert len(task.deep.heads) == 0
+    idle = {"ds0_cls_conv.weight", "ds0_cls_conv.bias"}
+    assert {name for name, p in task.network.named_parameters() if not p.requires_grad} == idle
+
+    image = torch.rand(2, 1, 32, 32, 32, generator=torch.Generator().manual_seed(1))
+    batch = {"image": image, "target": torch.cat([image > 0.7, image < 0.2], dim=1)}
+    task.log = lambda *args, **options: None  # type: ignore[method-assign, assignment]
+    outputs = task.network.deep_outputs(image)[:4]
+    targets = [coarser(batch["target"], level.shape[2:]) for level in outputs]
+    assert [tuple(target.shape[2:]) for target in targets[1:]] == [(32, 16, 16), (16, 8, 8), (8, 4, 4)]
+    losses = [task.loss(level, target) for level, target in zip(outputs, targets, strict=True)]
+    expected = sum(weight * loss for weight, loss in zip(level_weights(4), losses, strict=True))
+    torch.testing.assert_close(task.training_step(batch, 0), expected)  # type: ignore[arg-type]
+    del task.log
+
+    before = {name: value.detach().clone() for name, value in task.network.named_parameters()}
+    trainer = Trainer(max_steps=1, limit_val_batches=0, **QUIET)
+    trainer.fit(task, DataLoader([{name: value[0] for name, value in batch.items()}] * 2, batch_size=2))
+    assert {name for name, value in task.network.named_parameters() if torch.equal(value, before[name])} == idle
+    from suprem import load_pretrained
+
+    network = load_pretrained(f"local-dir:{task.export(tmp_path / 'model', name='mit.deep')}")
+    assert torch.equal(network.get_parameter("ds3_cls_conv.weight"), task.network.get_parameter("ds3_cls_conv.weight"))
+
+
+def test_heads_of_levels_rest_without_deep_supervision() -> None:
+    idle = {name for name, p in _task("mit", MIT).network.named_parameters() if not p.requires_grad}
+    assert idle == {f"ds{level}_cls_conv.{kind}" for level in range(4) for kind in ("weight", "bias")}
+
+
 def test_what_cannot_be() -> None:
     with pytest.raises(ConfigurationError, match="has 1 levels"):
         _task(deep_supervision=2)

@@ -4,20 +4,24 @@ The layouts come from the golden folder beside the repository; where it is absen
 and shapes other tests compare with recorded digests.
 """
 
+import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from scipy.ndimage import zoom
 
 from suprem.backbones import create_model
 from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import CheckpointError
-from suprem.zoo import load_pretrained
+from suprem.zoo import card, load_pretrained
 from suprem.zoo.hub import Fetched
-from tests.zoo.standins import filled, published, wrong_values
+from tests.zoo.standins import filled, filling, load_check, published, wrong_values
 
+SHARED = Path(__file__).resolve().parents[3] / "shared"
 CLASSES = ("liver", "spleen", "aorta")
 Offer = Callable[[Mapping[str, Any]], None]
 
@@ -33,8 +37,8 @@ def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Offer:
     return put
 
 
-def load(card: str, **options: Any) -> SegmentationNetwork:
-    network = load_pretrained(card, classes=CLASSES, **options)
+def load(source: str, **options: Any) -> SegmentationNetwork:
+    network = load_pretrained(source, classes=CLASSES, **options)
     report = network.load_report
     assert report is not None
     assert network.config is not None
@@ -60,10 +64,6 @@ def encoder(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 @pytest.fixture
 def small_med3d(monkeypatch: pytest.MonkeyPatch) -> None:
     """The card with a narrow network: the same names, a 250th of the weights."""
-    import dataclasses
-
-    from suprem.zoo import card
-
     known = card("resunet.med3d_1623")
     narrow = dataclasses.replace(known, architecture=dataclasses.replace(known.architecture, kwargs=SMALL))
     monkeypatch.setattr("suprem.zoo.source.card", lambda _: narrow)
@@ -111,10 +111,120 @@ def test_med3d_with_a_tensor_missing(offer: Offer) -> None:
         load("resunet.med3d_1623")
 
 
+# ------------------------------------------------------------------ UniMiSS
+
+HEADS = (*(f"ds{level}_cls_conv" for level in range(4)), "cls_conv")
+# Tensors in the file, those that it fills, and all of the network.
+FORMS = {"tiny": (207, 146, 161), "small": (481, 394, 409)}
+# Token counts of the pre-training on 16 x 96 x 96 voxels, the token of the class included.
+PUBLISHED_TOKENS = {
+    **{f"transformer.pos_embed{n}": tokens for n, tokens in enumerate((4609, 577, 73, 10), 1)},
+    **{f"DecPosEmbed{n}": tokens for n, tokens in enumerate((73, 577, 4609))},
+}
+FRESH = ("transposeconv_stage3.weight", "transposeconv_stage3.bias", "stage3_de.conv.weight", "stage3_de.norm.weight",
+         "stage3_de.norm.bias")  # fmt: skip
+
+
+def unimiss(form: str) -> dict[str, torch.Tensor]:
+    """The layout of the published file, from our own names by the rule of the facts read backwards."""
+    own = create_model("mit", num_classes=1, **card(f"mit.unimiss_{form}_5022").architecture.kwargs).state_dict()
+    state: dict[str, torch.Tensor] = {}
+    for key, value in own.items():
+        if key in FRESH or key.split(".")[0].endswith("cls_conv"):
+            continue
+        split = re.sub(r"(pos_embed|patch_embed|DecPosEmbed|DecEmbed|attn\.sr)", r"\1@", key)
+        if key in PUBLISHED_TOKENS:
+            value = value.new_empty(1, PUBLISHED_TOKENS[key], value.shape[2])
+        if "@" in split:
+            flat = value if value.ndim < 5 else value[..., 0]
+            state[split.replace("@", "2D")] = torch.zeros_like(flat)
+        state[split.replace("@", "3D")] = filling(key, value.shape)
+    pretext = ("transformer.cls_tokens1", "transformer.cls_tokens2.weight", "cls_tokens0.bias")
+    layout = {f"backbone.{key}": value for key, value in state.items()}
+    layout |= {f"backbone.{key}": torch.zeros(2, 2) for key in pretext}
+    return layout | {"head.mlp.0.weight": torch.zeros(2, 2), "head.last_layer.weight_g": torch.zeros(2, 1)}
+
+
+def content_of(form: str) -> dict[str, Any]:
+    """From the recorded keys, else from our own network in the published layout."""
+    if SHARED.is_dir():
+        content: dict[str, Any] = load_check(SHARED).standin(f"unimiss_{form}", 0)[0]
+    else:
+        content = published(unimiss(form), "student")
+    return {**content, "teacher": {"backbone.norm.weight": torch.zeros(48)}}
+
+
+@pytest.mark.parametrize("form", sorted(FORMS))
+def test_unimiss(form: str, offer: Offer) -> None:
+    content = content_of(form)
+    in_file, in_network = FORMS[form][0], FORMS[form][2]
+    offer(content)
+    network = load(f"mit.unimiss_{form}_5022")
+    report = network.load_report
+    assert report is not None
+    assert report.container == "student"
+    assert (len(report.loaded), len(network.state_dict())) == (FORMS[form][1], in_network)
+    assert report.initialised == (*FRESH, *(f"{head}.{kind}" for head in HEADS for kind in ("weight", "bias")))
+    if SHARED.is_dir():
+        assert len(report.dropped) == in_file - FORMS[form][1]
+        assert not any("card" in note for note in report.notes)
+    assert all("2D" in name or "cls_tokens" in name or ".head." in name for name in report.dropped)
+    assert set(report.adapted) == set(PUBLISHED_TOKENS)
+    assert wrong_values(network, set(report.loaded) - set(PUBLISHED_TOKENS)) == []
+    assert any("5 tensors beside the output layer" in note for note in report.notes)
+    for key, tokens in PUBLISHED_TOKENS.items():
+        own = network.get_parameter(key)
+        table = filling(key, (1, tokens, own.shape[2])).numpy()[0]
+        if key.startswith("Dec") or key.endswith("4"):
+            table = table[1:]
+        expected = zoom(table, (own.shape[1] / len(table), 1), order=1)
+        torch.testing.assert_close(own[0].detach(), torch.from_numpy(expected), rtol=0, atol=1e-5)
+
+
+def test_unimiss_for_another_patch(offer: Offer, tmp_path: Path) -> None:
+    offer(content_of("tiny"))
+    tiny = {"depths": (1, 1, 1, 1), "decoder_depths": (1, 1, 1)}
+    source = f"local-file:{tmp_path / 'x.pth'}"
+    network = load(source, backbone="mit", backbone_kwargs={**tiny, "patch_size": (96, 64, 64)})
+    assert network.get_parameter("DecPosEmbed0").shape == (1, 12 * 4 * 4, 256)
+    assert network.load_report is not None
+    assert len(network.load_report.loaded) == 146
+    with pytest.raises(CheckpointError, match=r"248 missing.*check in_channels, backbone_kwargs"):
+        load(source)  # found to be of this backbone, whose default form is the small one
+
+
+def test_an_own_file_for_another_patch_keeps_its_classes(tmp_path: Path) -> None:
+    narrow: dict[str, Any] = {
+        "depths": (1, 1, 1, 1), "decoder_depths": (1, 1, 1), "embed_dims": (8, 8, 16, 16), "stem_channels": 4,
+    }  # fmt: skip
+    state = filled(create_model("mit", num_classes=2, **narrow).state_dict())
+    torch.save({"net": state}, tmp_path / "x.pth")
+    network = load_pretrained(
+        f"local-file:{tmp_path / 'x.pth'}",
+        backbone="mit",
+        backbone_kwargs={**narrow, "patch_size": (64, 32, 96)},
+        source_classes=["liver", "spleen"],
+        activation="sigmoid",
+        classes=["spleen", "liver"],
+    )
+    report = network.load_report
+    assert report is not None
+    assert (report.initialised, report.dropped, set(report.adapted)) == ((), (), set(PUBLISHED_TOKENS))
+    for head in HEADS:
+        assert torch.equal(network.get_parameter(f"{head}.weight"), state[f"{head}.weight"][[1, 0]])
+
+
+def test_a_table_of_another_width_is_refused(offer: Offer) -> None:
+    content = content_of("tiny")
+    name = "module.backbone.DecPosEmbed3D1"
+    content["student"][name] = content["student"][name][:, :, :64]
+    offer(content)
+    with pytest.raises(CheckpointError, match=r"DecPosEmbed3D1 \(1, 577, 64\) float32, network \(1, 1024, 128\)"):
+        load("mit.unimiss_tiny_5022")
+
+
 @pytest.mark.slow
 def test_med3d_at_full_size(offer: Offer, shared_folder: Path) -> None:
-    from tests.zoo.standins import load_check
-
     check = load_check(shared_folder)
     offer(check.standin("med3d_resnet101", 0)[0])
     network = load("resunet.med3d_1623")

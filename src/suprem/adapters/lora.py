@@ -74,7 +74,7 @@ def add_lora(network: Network, *, rank: int = 4, alpha: float = 8.0) -> tuple[st
     chosen = {
         name: layer
         for name, layer in network.named_modules()
-        if isinstance(layer, _LAYERS) and name != network.head_path and _is_worth_it(layer.weight, rank)
+        if isinstance(layer, _LAYERS) and f"{name}.weight" not in network.head_keys and _is_worth_it(layer.weight, rank)
     }
     if not chosen:
         raise ConfigurationError(f"No layer is large enough for adapters of rank {rank}; lower it.")

@@ -4,6 +4,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
@@ -48,8 +49,12 @@ class SegmentationNetwork(nn.Module):
         head_path: dotted path of the output convolution, also the prefix of the only tensors a loader may replace.
         encoder_stages: how the names of the encoder's parameters start, from the input to the bottleneck.
         decoder_pyramid: name of a submodule -> channels of its output, for each level of the decoder below full
-            resolution, from the coarsest.
+            resolution, from the coarsest; each has twice the resolution of the one before.
+        level_heads: for a published network that has them, name in :attr:`decoder_pyramid` -> path of an output
+            convolution on that level, which only deep supervision uses.
         input_keys: names of the weights whose second dimension is the number of input channels.
+        table_keys: names of position tables (1, tokens, channels), which a loader fits to this network's number of
+            tokens.
         batch_norms: in training, norms share statistics over the batch and keep running ones, which evaluation uses.
         min_bottleneck_voxels: how many voxels the deepest features need; 2 where each channel of them is normalised
             over space, which one voxel alone would turn into zero.
@@ -66,7 +71,9 @@ class SegmentationNetwork(nn.Module):
     head_path: ClassVar[str]
     encoder_stages: tuple[str, ...]
     decoder_pyramid: Mapping[str, int]
+    level_heads: Mapping[str, str] = MappingProxyType({})
     input_keys: tuple[str, ...]
+    table_keys: tuple[str, ...] = ()
     batch_norms: bool = False
     min_bottleneck_voxels: int = 1
     in_channels: int
@@ -177,6 +184,16 @@ class SegmentationNetwork(nn.Module):
     def _translate_plain(self, names: Collection[str]) -> dict[str, str | None]:
         """:meth:`translate_keys` after the wrapper prefixes are gone; backbones with foreign layouts override it."""
         return {name: None if name.startswith(TEXT_HEAD_PREFIXES) else name for name in names}
+
+    def resize_tables(self, state: Mapping[str, torch.Tensor], names: Mapping[str, str]) -> dict[str, torch.Tensor]:
+        """Fits the position tables of a file to this network; other tensors are returned as they are.
+
+        Args:
+            state: tensors under this network's names.
+            names: the names that they have in the file, which tell how its tables are made.
+        """
+        del names
+        return dict(state)
 
     def repeat_input_channels(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Fits weights of a single-channel network to this network's number of input channels.

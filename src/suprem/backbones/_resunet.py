@@ -133,7 +133,10 @@ class ResUNet(SegmentationNetwork):
         x = F.max_pool3d(x, kernel_size=3, stride=2, padding=1)
         for number in range(1, len(_STAGES) + 1):
             x = self.get_submodule(f"layer{number}")(x)
-        return Features(decoder=self.conv_seg[:6](x), bottleneck=x)
+        bottleneck = x
+        for layer in list(self.conv_seg)[:-1]:
+            x = layer(x)
+        return Features(decoder=x, bottleneck=bottleneck)
 
     def forward_features(self, image: torch.Tensor) -> Features:
         """(N, in_channels, X, Y, Z) -> decoder features, interpolated to full resolution, and bottleneck features."""

@@ -1,6 +1,6 @@
 """The text-driven head: one small network per class, generated from an image code and a text code."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -70,6 +70,7 @@ class UniversalNetwork(SegmentationNetwork):
         self.encoder_stages = tuple(f"backbone.{stage}" for stage in backbone.encoder_stages)
         self.decoder_pyramid = {f"backbone.{name}": width for name, width in backbone.decoder_pyramid.items()}
         self.input_keys = tuple(f"backbone.{key}" for key in backbone.input_keys)
+        self.table_keys = tuple(f"backbone.{key}" for key in backbone.table_keys)
         self.decoder_channels, self.bottleneck_channels = decoder, bottleneck
         self.precls_conv = nn.Sequential(
             nn.GroupNorm(_GROUPS, decoder), nn.ReLU(inplace=True), nn.Conv3d(decoder, _WIDTH, kernel_size=1)
@@ -181,13 +182,20 @@ class UniversalNetwork(SegmentationNetwork):
         """What the backbone says, under this network's names."""
         return frozenset(f"backbone.{key}" for key in self.backbone.absent_by_design(keys))
 
+    def resize_tables(self, state: Mapping[str, torch.Tensor], names: Mapping[str, str]) -> dict[str, torch.Tensor]:
+        """What the backbone does, under this network's names."""
+        plain = {key.removeprefix("backbone."): key for key in self.table_keys if key in state}
+        tables = {name: state[key] for name, key in plain.items()}
+        fitted = self.backbone.resize_tables(tables, {name: names[key] for name, key in plain.items()})
+        return {**state, **{plain[name]: table for name, table in fitted.items()}}
+
     def _translate_plain(self, names: Collection[str]) -> dict[str, str | None]:
         head = {name for name in names if name.startswith(TEXT_HEAD_PREFIXES)}
         rest = self.backbone._translate_plain(set(names) - head)
-        removed = self.backbone.head_path + "."
+        removed = set(self.backbone.head_keys)
         translated: dict[str, str | None] = {name: name for name in head}
         for name, own in rest.items():
-            translated[name] = None if own is None or own.startswith(removed) else f"backbone.{own}"
+            translated[name] = None if own is None or own in removed else f"backbone.{own}"
         return translated
 
 

@@ -1,6 +1,6 @@
 """Losses on the coarser levels of a decoder, beside that on its output."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,11 +10,13 @@ from torch import nn
 from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import ConfigurationError
 
-__all__ = ["DeepSupervision", "coarser", "level_weights"]
+__all__ = ["DeepSupervision", "coarser", "level_weights", "rest_idle_heads"]
 
 
 class DeepSupervision(nn.Module):
     """One output convolution for each of the finest decoder levels below full resolution; used in training alone.
+
+    A network that brings such convolutions uses its own; those of levels that are left out rest.
 
     Args:
         network: Its ``decoder_pyramid`` names the levels.
@@ -38,7 +40,10 @@ class DeepSupervision(nn.Module):
             )
         chosen = pyramid[len(pyramid) - levels :][::-1]
         self.names = tuple(name for name, _ in chosen)
-        self.heads = nn.ModuleList(nn.Conv3d(width, channels, kernel_size=1) for _, width in chosen)
+        # By path and not as members, since the network trains and exports them.
+        self.own = tuple(network.level_heads[name] for name in self.names if name in network.level_heads)
+        new = [width for name, width in chosen if name not in network.level_heads]
+        self.heads = nn.ModuleList(nn.Conv3d(width, channels, kernel_size=1) for width in new)
 
     @contextmanager
     def watch(self, network: nn.Module) -> Iterator[list[torch.Tensor]]:
@@ -58,7 +63,17 @@ class DeepSupervision(nn.Module):
         finally:
             for handle in handles:
                 handle.remove()
-        logits += [head(seen[name]) for name, head in zip(self.names, self.heads, strict=True)]
+        heads = [network.get_submodule(path) for path in self.own] or self.heads
+        logits += [head(seen[name]) for name, head in zip(self.names, heads, strict=True)]
+
+
+def rest_idle_heads(network: SegmentationNetwork, used: Collection[str] = ()) -> None:
+    """Takes the output convolutions of coarser levels out of the training, but for the ``used`` paths.
+
+    Processes that train together would wait for their gradients, which never come.
+    """
+    for path in set(network.level_heads.values()) - set(used):
+        network.get_submodule(path).requires_grad_(False)
 
 
 def level_weights(levels: int) -> tuple[float, ...]:

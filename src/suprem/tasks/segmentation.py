@@ -18,7 +18,7 @@ from suprem.heads.universal import UniversalNetwork
 from suprem.labels import canonical_name
 from suprem.losses import DiceCELoss
 from suprem.tasks.base import BaseTask
-from suprem.tasks.deep_supervision import DeepSupervision, coarser, level_weights
+from suprem.tasks.deep_supervision import DeepSupervision, coarser, level_weights, rest_idle_heads
 from suprem.tasks.execution import Execution, prepare_network
 from suprem.tasks.optimisation import Optimisation
 from suprem.tasks.text import provide_codes
@@ -154,6 +154,7 @@ class SegmentationTask(BaseTask):
                     "deep_supervision looks into the network, which compile forbids; leave one out."
                 )
             self.deep = DeepSupervision(self.network, self.network.num_classes, self.deep_supervision)
+        rest_idle_heads(self.network, self.deep.own if self.deep else ())
         prepare_network(self.network, self.execution)
 
     def _new_classes(self) -> tuple[str, ...]:
@@ -290,7 +291,7 @@ class SegmentationTask(BaseTask):
     def optimised(self) -> list[dict[str, Any]]:
         """The parameters of the network, and the output convolutions of deep supervision at the rate of the head."""
         groups, settings = super().optimised(), self.optimisation
-        if self.deep is None:
+        if self.deep is None or not self.deep.heads:
             return groups
         rate = settings.learning_rate * settings.head_rate
         own = {"params": list(self.deep.parameters()), "lr": rate, "weight_decay": settings.weight_decay}

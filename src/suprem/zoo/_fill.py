@@ -41,7 +41,7 @@ def fill(
     """
     own = network.state_dict()
     body = {key: state.tensors[name] for key, name in pairs.body.items()}
-    fitted = network.repeat_input_channels(body)
+    fitted = network.repeat_input_channels(network.resize_tables(body, pairs.body))
     used = any(row is not None for row in rows)
     head = {key: _new_head(key, own[key], pairs, state, rows if used else [], origin) for key in network.head_keys}
     network.load_state_dict({**own, **fitted, **head}, strict=True)

@@ -97,6 +97,8 @@ def _fits(tensor: torch.Tensor, own: torch.Tensor, key: str, network: Segmentati
         return False
     if key in network.input_keys and tensor.ndim == 5 and tensor.shape[1] == 1:
         return tensor.shape[:1] + tensor.shape[2:] == own.shape[:1] + own.shape[2:]
+    if key in network.table_keys and tensor.ndim == 3 and tensor.shape[1] > 1:
+        return tensor.shape[::2] == own.shape[::2]
     return tensor.shape == own.shape
 
 

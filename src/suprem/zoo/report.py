@@ -21,7 +21,7 @@ class LoadReport:
         container: key of the file that held the tensors; ``None`` for a flat file.
         loaded: own names filled from the file.
         renamed: name in the file -> own name, where they differ.
-        adapted: of ``loaded``, those repeated for more input channels.
+        adapted: of ``loaded``, those repeated for more input channels, and position tables fitted to a patch size.
         dropped: names in the file that were not used.
         initialised: own names that hold, at least in some rows, fresh random values.
         kept_classes: classes whose output comes from the file.
@@ -54,7 +54,7 @@ class LoadReport:
             f"  renamed {len(self.renamed)}, dropped {_listed(self.dropped)}, initialised {_listed(self.initialised)}",
         ]
         if self.adapted:
-            lines.append(f"  repeated for more input channels: {', '.join(self.adapted)}")
+            lines.append(f"  fitted to the input channels or the patch size: {', '.join(self.adapted)}")
         if self.new_classes:
             lines.append(f"  kept classes: {', '.join(self.kept_classes) or 'none'}")
             lines.append(f"  new classes, to be trained: {', '.join(self.new_classes)}")
