@@ -60,6 +60,14 @@ def test_the_licence_notice_tells_weights_data_and_code() -> None:
         assert text in notice
 
 
+def test_terms_that_are_only_reported_are_marked_so() -> None:
+    genesis, dodnet = card("unet.genesis_620").licences, card("unet.dodnet_920").licences
+    assert genesis.code.value == "research only, patent pending"
+    assert dodnet.code.value == "GPL-3.0"
+    assert {genesis.code.confidence, genesis.weights.confidence, dodnet.code.confidence} == {"unsure"}
+    assert "research only, patent pending (unsure)" in card("unet.genesis_620").licence_notice()
+
+
 def test_an_unknown_name_offers_close_ones() -> None:
     with pytest.raises(
         UnknownNameError, match=r"Unknown checkpoint 'unet\.supremm_2100'; did you mean 'unet\.suprem_2100'"
