@@ -9,12 +9,13 @@ import torch
 from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader
 
-from suprem import load_pretrained
+from suprem import create_model, load_pretrained
 from suprem.inference import Predictor
 from suprem.tasks.optimisation import Optimisation
 from suprem.tasks.segmentation import SegmentationTask
 from suprem.volumes import Volume
 from suprem.zoo import Preprocessing
+from suprem.zoo.hub import Fetched
 from tests.quiet import QUIET
 
 CLASSES = ("liver", "spleen")
@@ -63,3 +64,25 @@ def test_from_a_step_of_training_to_masks(backbone: str, tmp_path: Path) -> None
         assert one.mask(name).shape == noise.shape
         assert (one.mask(name) != three.mask(name)).mean() < 1e-3  # windows of a batch do not influence each other
     assert 0 < sum(one.mask(name).mean() for name in CLASSES) < len(CLASSES)
+
+
+def test_fine_tuning_starts_from_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the layout of the published encoder, offered in the place of a download."""
+    encoder = {
+        f"module.{key}": value
+        for key, value in create_model("resunet", num_classes=1).state_dict().items()
+        if not key.startswith("conv_seg.")
+    }
+    torch.save({"state_dict": encoder}, tmp_path / "x.pth")
+    monkeypatch.setattr("suprem.zoo.hub.fetch_card", lambda *_, **__: Fetched(tmp_path / "x.pth", "0" * 64, None))
+    task = SegmentationTask(None, CLASSES, init="resunet.med3d_1623", strategy="frozen_encoder", prior=0.02)
+    assert task.preprocessing is not None
+    assert task.preprocessing.patch_size == (96, 96, 96)
+    image = torch.rand(1, 16, 16, 16)
+    batch = {"image": image, "target": torch.cat((image > 0.7, image < 0.2))}
+    Trainer(max_steps=1, limit_val_batches=0, **QUIET).fit(task, DataLoader([batch] * 2, batch_size=2))
+    own = dict(task.network.named_parameters())
+    assert all(torch.equal(value, own[key[7:]]) for key, value in encoder.items() if key[7:] in own)
+    assert {name for name, value in own.items() if value.grad is not None} == {
+        name for name in own if name.startswith("conv_seg.")
+    }

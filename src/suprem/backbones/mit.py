@@ -25,7 +25,9 @@ def mit(
 ) -> "SegmentationNetwork":
     """The transformer of UniMiSS; the defaults are the small form of the published weights.
 
-    The tiny form has ``depths=(1, 1, 1, 1)`` and ``decoder_depths=(1, 1, 1)``.
+    The tiny form has ``depths=(1, 1, 1, 1)`` and ``decoder_depths=(1, 1, 1)``. The first axis keeps its resolution once
+    more than the others. The highest resolution is half of the input's along the other two, and its features are
+    interpolated in front of the output convolution.
 
     Args:
         in_channels: input channels.

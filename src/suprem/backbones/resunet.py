@@ -23,7 +23,8 @@ def resunet(
     """The network of Med3D; the defaults are those of the published weights.
 
     It computes at a quarter of the resolution, and its features are interpolated in front of the output convolution.
-    Its batch norms share statistics over the batch in training, and use the stored ones in evaluation.
+    Its batch norms share statistics over the batch in training, and use the stored ones in evaluation. Its output
+    convolution has no bias, so that the ``prior`` of a fine-tuning has nothing to set.
 
     Args:
         in_channels: input channels.
