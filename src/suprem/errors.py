@@ -5,6 +5,7 @@ wrong, with the value, and what to do next; the command line prints the message 
 """
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "UnknownNameError",
     "UnsafeFileError",
     "VolumeError",
+    "brief",
     "did_you_mean",
 ]
 
@@ -90,8 +92,26 @@ def did_you_mean(kind: str, name: str, known: Iterable[str]) -> str:
         "Unknown structure 'livr'; did you mean 'liver'?"
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    # Comparing takes the product of the lengths, and no name of anything is that long.
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6) if len(name) <= _LONGEST else []
     if close:
         return f"Unknown {kind} {name!r}; did you mean {' or '.join(repr(c) for c in close)}?"
     shown = ", ".join(names[:40]) + (f" and {len(names) - 40} more" if len(names) > 40 else "")
-    return f"Unknown {kind} {name!r}; known: {shown or 'none'}."
+    return f"Unknown {kind} {brief(name)}; known: {shown or 'none'}."
+
+
+def brief(value: object) -> str:
+    """The representation of a value from a file, cut where it becomes long or deep; a file may hold anything.
+
+    Example:
+        >>> brief("livr"), len(brief("x" * 10**6)) < 300
+        ("'livr'", True)
+    """
+    return _BRIEF.repr(value)
+
+
+_LONGEST = 200
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = _LONGEST
+_BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = 10
+_BRIEF.maxlevel = 3

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from suprem._registry import Registry
-from suprem.errors import ConfigurationError, SupremError
+from suprem.errors import ConfigurationError, SupremError, brief
 from suprem.heads import HEADS
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ def _built(
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigurationError(
-            f"Backbone {backbone!r} cannot be built with {options}: {reason}. Correct the option, or leave it out."
+            f"Backbone {backbone!r} cannot be built with {brief(options)}: {reason}. Correct the option, or leave it "
+            "out."
         ) from error
 
 

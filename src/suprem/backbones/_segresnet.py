@@ -7,7 +7,7 @@ import torch
 from monai.networks.nets.segresnet import SegResNet as MonaiSegResNet
 
 from suprem.backbones._base import Features, SegmentationNetwork
-from suprem.errors import ConfigurationError
+from suprem.errors import ConfigurationError, brief
 
 __all__ = ["SegResNet"]
 
@@ -42,7 +42,7 @@ class SegResNet(SegmentationNetwork, MonaiSegResNet):
             raise ConfigurationError(f"init_filters is {init_filters}; it must be a positive multiple of {_GROUPS}.")
         if len(blocks_up) != len(blocks_down) - 1 or min((*blocks_down, *blocks_up)) < 1:
             raise ConfigurationError(
-                f"blocks_down is {tuple(blocks_down)} and blocks_up {tuple(blocks_up)}; blocks_up must have one entry "
+                f"blocks_down is {brief(blocks_down)} and blocks_up {brief(blocks_up)}; blocks_up must have one entry "
                 "fewer, and every entry must be at least 1."
             )
         super().__init__(

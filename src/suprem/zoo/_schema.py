@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from suprem.errors import ConfigurationError
+from suprem.errors import ConfigurationError, brief
 
 __all__ = ["from_mapping"]
 
@@ -29,7 +29,7 @@ def from_mapping(cls: type[T], values: Any, where: str) -> T:
     known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
     unknown = [str(key) for key in values if key not in known]
     if unknown:
-        raise ConfigurationError(f"{where} has unknown keys {sorted(unknown)}; known are {sorted(known)}.")
+        raise ConfigurationError(f"{where} has unknown keys {brief(sorted(unknown))}; known are {sorted(known)}.")
     required = {n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING}
     missing = sorted(required - set(values))
     if missing:
@@ -51,7 +51,7 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         if value in get_args(hint):
             return value
-        raise ConfigurationError(f"{where} is {value!r}; it must be one of {list(get_args(hint))}.")
+        raise ConfigurationError(f"{where} is {brief(value)}; it must be one of {list(get_args(hint))}.")
     if is_dataclass(hint) and isinstance(hint, type):
         return from_mapping(hint, value, where)
     if origin is tuple:
@@ -67,7 +67,7 @@ def _checked_scalar(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     if isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
-    raise ConfigurationError(f"{where} is {value!r} ({_name(value)}); it must be {hint.__name__}.")
+    raise ConfigurationError(f"{where} is {brief(value)} ({_name(value)}); it must be {hint.__name__}.")
 
 
 def _checked_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
@@ -85,7 +85,7 @@ def _checked_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
 
 def _checked_tuple(parts: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
-        raise ConfigurationError(f"{where} is {value!r}; it must be a list.")
+        raise ConfigurationError(f"{where} is {brief(value)}; it must be a list.")
     if len(parts) == 2 and parts[1] is Ellipsis:
         return tuple(_checked(parts[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if len(parts) != len(value):

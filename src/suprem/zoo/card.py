@@ -145,7 +145,9 @@ def parse_card(text: str, source: str) -> Card:
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"{source} is not valid YAML: {' '.join(str(error).split())}.") from error
+        raise ConfigurationError(f"{source} is not valid YAML: {' '.join(str(error).split())[:500]}.") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{source} is nested without end; no card is.") from error
     if not isinstance(values, Mapping) or values.get("format_version") != CARD_FORMAT:
         raise ConfigurationError(f"{source} must be a mapping with format_version: {CARD_FORMAT}; correct it.")
     parsed = from_mapping(Card, {k: v for k, v in values.items() if k != "format_version"}, source)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from suprem.errors import ConfigurationError
+from suprem.errors import ConfigurationError, brief
 from suprem.zoo._schema import from_mapping
 
 __all__ = ["ModelConfig", "Preprocessing"]
@@ -32,7 +32,7 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if self.orientation != "RAS":
-            raise ConfigurationError(f"orientation is {self.orientation!r}; only 'RAS' is supported.")
+            raise ConfigurationError(f"orientation is {brief(self.orientation)}; only 'RAS' is supported.")
         if self.spacing_mm is not None and not all(0 < s < math.inf for s in self.spacing_mm):
             raise ConfigurationError(f"spacing_mm is {self.spacing_mm}; it must be positive.")
         if not -math.inf < self.hu_window[0] < self.hu_window[1] < math.inf:
@@ -72,9 +72,9 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if not self.classes:
-            raise ConfigurationError(f"{self.name} has no classes; give at least one structure name.")
+            raise ConfigurationError(f"{brief(self.name)} has no classes; give at least one structure name.")
         if len(set(self.classes)) != len(self.classes):
-            raise ConfigurationError(f"{self.name} lists a class twice: {self.classes}.")
+            raise ConfigurationError(f"{brief(self.name)} lists a class twice: {brief(self.classes)}.")
         if self.head not in ("conv", "universal"):
             raise ConfigurationError(f"head is {self.head!r}; it must be 'conv' or 'universal'.")
         if self.activation not in ("sigmoid", "softmax"):
@@ -102,7 +102,7 @@ class ModelConfig:
         version = data.pop("format_version", FORMAT_VERSION)
         if version != FORMAT_VERSION:
             raise ConfigurationError(
-                f"{source} has format_version {version!r}; this version reads {FORMAT_VERSION}. Update suprem."
+                f"{source} has format_version {brief(version)}; this version reads {FORMAT_VERSION}. Update suprem."
             )
         return from_mapping(cls, data, source)
 

@@ -160,7 +160,7 @@ def _verify(folder: Path) -> None:
 def _readme(api: "HfApi", repo: str, parent: str | None, text: str, tag: str | None, licence: str | None) -> str | None:
     """The README to upload; ``None`` to leave the one that is there, which somebody has written."""
     if parent is not None and api.file_exists(repo, README, revision=parent):
-        there = Path(api.hf_hub_download(repo, README, revision=parent)).read_text("utf-8")
+        there = Path(api.hf_hub_download(repo, README, revision=parent)).read_text("utf-8", errors="replace")
         if not is_generated(there):
             logger.warning("%s has a README that was not generated; it stays as it is.", repo)
             return None
