@@ -288,3 +288,24 @@ def test_mixed_precision_on_cpu(backbone: str, head: str) -> None:
     assert torch.isfinite(mixed).all()
     correlation = torch.corrcoef(torch.stack((full.flatten(), mixed.float().flatten())))[0, 1]
     assert correlation > 0.98
+
+
+@each_backbone
+def test_the_encoder_runs_alone_and_uses_its_stages_and_nothing_else(backbone: str) -> None:
+    network = make(backbone).train()
+    image = image_for(network, samples=2)
+    deepest = network.forward_encoder(image)
+    assert deepest.shape == (2, network.bottleneck_channels, *(size // network.divisor for size in image.shape[2:]))
+    (deepest * torch.randn(deepest.shape, generator=torch.Generator().manual_seed(2))).sum().backward()
+    used = {name for name, p in network.named_parameters() if p.grad is not None}
+    assert used == {name for name, _ in network.named_parameters() if name.startswith(network.encoder_stages)}
+
+
+@each_backbone
+def test_an_encoder_alone_is_recognised_only_when_it_is_complete(backbone: str) -> None:
+    network = make(backbone)
+    own = list(network.state_dict())
+    encoder = [key for key in own if key.startswith(network.encoder_stages)]
+    assert network.absent_by_design(f"module.{key}" for key in encoder) == set(own) - set(encoder)
+    assert network.absent_by_design(encoder[1:]) == frozenset()
+    assert network.absent_by_design([*encoder, own[-1]]) == frozenset()

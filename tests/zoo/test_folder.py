@@ -91,6 +91,62 @@ def test_a_universal_network_comes_back(tmp_path: Path) -> None:
     assert str(tmp_path) not in readme
 
 
+@pytest.mark.parametrize(
+    ("backbone", "options"),
+    [
+        ("unet", {"base_channels": 4}),
+        ("swinunetr", {"feature_size": 12, "depths": (1, 1, 1, 1)}),
+        ("segresnet_tiny", {"blocks_down": (1, 1), "blocks_up": (1,)}),
+    ],
+)
+@pytest.mark.parametrize("encoder_only", [False, True])
+def test_weights_without_an_output_layer_come_back(
+    backbone: str, options: dict[str, Any], encoder_only: bool, tmp_path: Path
+) -> None:
+    from suprem.backbones import create_model
+
+    torch.manual_seed(0)
+    network = create_model(backbone, num_classes=1, **options)
+    network.config = ModelConfig(f"{backbone}.own", backbone, (), head="none", backbone_kwargs=options)
+    save_folder(network, tmp_path / "model", encoder_only=encoder_only)
+    source, state = f"local-dir:{tmp_path / 'model'}", network.state_dict()
+    assert {path.name for path in (tmp_path / "model").iterdir()} == FILES - {"golden.safetensors"}
+    kept = load_file(tmp_path / "model/model.safetensors")
+    body = {key for key in state if key not in network.head_keys}
+    assert set(kept) == ({key for key in body if key.startswith(network.encoder_stages)} if encoder_only else body)
+    again = load_pretrained(source, classes=["liver", "spleen"])
+    assert again.load_report is not None
+    assert set(again.load_report.loaded) == set(kept)
+    assert set(again.load_report.initialised) == set(state) - set(kept)
+    assert all(torch.equal(again.state_dict()[key], state[key]) for key in kept)
+    with pytest.raises(ConfigurationError, match="has no output layer for segmentation"):
+        load_pretrained(source)
+    assert set(outcomes(source).values()) == {"passed", "skipped"}
+    readme = (tmp_path / "model/README.md").read_text("utf-8")
+    assert 'classes=["liver"]' in readme
+    assert "## Channels" not in readme
+
+
+def test_what_a_folder_without_an_output_layer_cannot_be(tmp_path: Path) -> None:
+    from suprem.backbones import create_model
+
+    with pytest.raises(ConfigurationError, match="no head to predict them"):
+        ModelConfig("a.b", "unet", ("liver",), head="none")
+    network = create_model("unet", num_classes=1, base_channels=4)
+    small = {"base_channels": 4}
+    network.config = ModelConfig("unet.own", "unet", ("liver",), backbone_kwargs=small)
+    with pytest.raises(ConfigurationError, match=r"network\.config\.head is 'conv'"):
+        save_folder(network, tmp_path / "model", encoder_only=True)
+    network.config = ModelConfig("unet.own", "unet", (), head="none", backbone_kwargs=small)
+    save_folder(network, tmp_path / "model", encoder_only=True)
+    path = tmp_path / "model/model.safetensors"
+    tensors = load_file(path)
+    del tensors["down_tr512.ops.1.bn1.bias"]  # no longer a whole encoder
+    save_file(tensors, path)
+    with pytest.raises(CheckpointError, match=r"missing \(down_tr512.ops.1.bn1.bias"):
+        load_pretrained(f"local-dir:{tmp_path / 'model'}", classes=["liver"])
+
+
 def test_the_readme_is_made_from_facts(original: "tuple[SegmentationNetwork, Path]") -> None:
     network, folder = original
     text = (folder / "README.md").read_text("utf-8")

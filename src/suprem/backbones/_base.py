@@ -88,6 +88,14 @@ class SegmentationNetwork(nn.Module):
         """(N, in_channels, X, Y, Z) -> decoder and bottleneck features."""
         raise TypeError(f"{type(self).__name__} does not define forward_features; every backbone has to.")
 
+    def forward_encoder(self, image: torch.Tensor) -> torch.Tensor:
+        """(N, in_channels, X, Y, Z) -> (N, bottleneck_channels, x, y, z) at 1 / divisor, by the encoder alone.
+
+        It uses all parameters of :attr:`encoder_stages` and no others. Self-supervised training of the encoder needs
+        it; a backbone that lacks it can still be trained with its decoder.
+        """
+        raise TypeError(f"{type(self).__name__} does not define forward_encoder, so its encoder cannot run alone.")
+
     def classify(self, features: Features) -> torch.Tensor:
         """Features -> logits (N, num_classes, X, Y, Z)."""
         head = self.get_submodule(self.head_path)
@@ -177,9 +185,13 @@ class SegmentationNetwork(nn.Module):
         return {key: _WRAPPERS.sub("", key) for key in keys}
 
     def absent_by_design(self, keys: Iterable[str]) -> frozenset[str]:
-        """Own tensor names that a file with these ``keys`` never holds (an encoder alone); empty for whole networks."""
-        del keys
-        return frozenset()
+        """Own tensor names that a file with these ``keys`` never holds (an encoder alone); empty for whole networks.
+
+        An encoder alone has all tensors of :attr:`encoder_stages` and nothing else.
+        """
+        own = self.state_dict().keys()
+        encoder = {key for key in own if key.startswith(self.encoder_stages)}
+        return frozenset(own - encoder) if set(self.strip_wrappers(keys).values()) == encoder else frozenset()
 
     def _translate_plain(self, names: Collection[str]) -> dict[str, str | None]:
         """:meth:`translate_keys` after the wrapper prefixes are gone; backbones with foreign layouts override it."""

@@ -64,6 +64,12 @@ class SegResNet(SegmentationNetwork, MonaiSegResNet):
         self.divisor = 2**levels
         self.decoder_channels, self.bottleneck_channels = init_filters, init_filters * 2**levels
 
+    def forward_encoder(self, image: torch.Tensor) -> torch.Tensor:
+        """(N, in_channels, X, Y, Z) -> bottleneck features."""
+        self.check_input(image)
+        bottleneck: torch.Tensor = self.encode(image)[0]
+        return bottleneck
+
     def forward_features(self, image: torch.Tensor) -> Features:
         """(N, in_channels, X, Y, Z) -> normalised decoder features and bottleneck features."""
         self.check_input(image)

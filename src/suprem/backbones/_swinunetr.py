@@ -107,6 +107,12 @@ class SwinUNETR(SegmentationNetwork, MonaiSwinUNETR):
         self.decoder_channels, self.bottleneck_channels = feature_size, 16 * feature_size
         self.decoder_pyramid = {f"decoder{n}": feature_size * width for n, width in ((5, 8), (4, 4), (3, 2), (2, 1))}
 
+    def forward_encoder(self, image: torch.Tensor) -> torch.Tensor:
+        """(N, in_channels, X, Y, Z) -> what the last transformer stage gives; no convolution has seen it."""
+        self.check_input(image)
+        deepest: torch.Tensor = self.swinViT(image, self.normalize)[4]
+        return deepest
+
     def forward_features(self, image: torch.Tensor) -> Features:
         """(N, in_channels, X, Y, Z) -> decoder and bottleneck features."""
         self.check_input(image)
@@ -120,9 +126,10 @@ class SwinUNETR(SegmentationNetwork, MonaiSwinUNETR):
 
     def absent_by_design(self, keys: Iterable[str]) -> frozenset[str]:
         """All of the convolutional part when the file is a bare, self-supervised Swin encoder."""
-        names = self.strip_wrappers(keys).values()
-        if not any(_RAW_ENCODER.match(name) for name in names):
-            return frozenset()
+        names = tuple(self.strip_wrappers(keys).values())
+        alone = super().absent_by_design(names)
+        if alone or not any(_RAW_ENCODER.match(name) for name in names):
+            return alone
         return frozenset(own for own in self.state_dict() if not own.startswith("swinViT."))
 
     def _translate_plain(self, names: Collection[str]) -> dict[str, str | None]:

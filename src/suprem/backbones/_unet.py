@@ -135,6 +135,14 @@ class UNet(SegmentationNetwork):
         self.up_tr64 = UpStage(c4, c2, batch_statistics)
         self.out_tr = OutputStage(c2, num_classes)
 
+    def forward_encoder(self, image: torch.Tensor) -> torch.Tensor:
+        """(N, in_channels, X, Y, Z) -> bottleneck features."""
+        self.check_input(image)
+        x: torch.Tensor = self.down_tr64(image)
+        for stage in (self.down_tr128, self.down_tr256, self.down_tr512):
+            x = stage(F.max_pool3d(x, 2))
+        return x
+
     def forward_features(self, image: torch.Tensor) -> Features:
         """(N, in_channels, X, Y, Z) -> decoder and bottleneck features."""
         self.check_input(image)

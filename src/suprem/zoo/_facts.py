@@ -106,6 +106,8 @@ def _announced(origin: Origin) -> tuple[Head | None, Channels | None]:
     """Output layer and channels that configuration or card announce."""
     if origin.config is not None:
         config = origin.config
+        if config.head == "none":
+            return None, None
         return config.head, Channels(config.classes, config.activation, config.label_space)
     if origin.card is not None and origin.card.classes is not None and origin.card.architecture.head != "none":
         order = origin.card.classes

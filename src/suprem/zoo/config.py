@@ -48,8 +48,9 @@ class ModelConfig:
     Attributes:
         name: what the model calls itself, e.g. ``"segresnet.suprem_2100"``.
         backbone: a name of :func:`suprem.list_backbones`, never a Python path.
-        classes: canonical structure names in channel order, without background.
-        head: ``"conv"`` or ``"universal"``.
+        classes: canonical structure names in channel order, without background; empty with head ``"none"``.
+        head: ``"conv"``, ``"universal"``, or ``"none"`` for weights without an output layer, as self-supervised
+            training leaves them; of these a network is made with classes of the user's.
         activation: ``"sigmoid"`` (one channel per class, classes may overlap) or ``"softmax"`` (channel 0 is
             background, channel i + 1 is ``classes[i]``).
         label_space: numbering of the combined label map, a name of :func:`suprem.labels.list_label_spaces`.
@@ -62,7 +63,7 @@ class ModelConfig:
     name: str
     backbone: str
     classes: tuple[str, ...]
-    head: Literal["conv", "universal"] = "conv"
+    head: Literal["conv", "universal", "none"] = "conv"
     activation: Literal["sigmoid", "softmax"] = "sigmoid"
     label_space: str | None = None
     backbone_kwargs: Mapping[str, Any] = field(default_factory=dict)
@@ -71,19 +72,23 @@ class ModelConfig:
     versions: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        if not self.classes:
+        if not self.classes and self.head != "none":
             raise ConfigurationError(f"{brief(self.name)} has no classes; give at least one structure name.")
+        if self.classes and self.head == "none":
+            raise ConfigurationError(
+                f"{brief(self.name)} has the classes {brief(self.classes)}, but no head to predict them."
+            )
         if len(set(self.classes)) != len(self.classes):
             raise ConfigurationError(f"{brief(self.name)} lists a class twice: {brief(self.classes)}.")
-        if self.head not in ("conv", "universal"):
-            raise ConfigurationError(f"head is {self.head!r}; it must be 'conv' or 'universal'.")
+        if self.head not in ("conv", "universal", "none"):
+            raise ConfigurationError(f"head is {self.head!r}; it must be 'conv', 'universal' or 'none'.")
         if self.activation not in ("sigmoid", "softmax"):
             raise ConfigurationError(f"activation is {self.activation!r}; it must be 'sigmoid' or 'softmax'.")
 
     @property
     def num_channels(self) -> int:
-        """Output channels of the network: the classes, plus background with softmax."""
-        return len(self.classes) + (self.activation == "softmax")
+        """Output channels of the network: the classes, plus background with softmax; none without a head."""
+        return 0 if self.head == "none" else len(self.classes) + (self.activation == "softmax")
 
     def to_json(self) -> str:
         """The content of ``config.json``."""

@@ -4,7 +4,7 @@ import os
 import platform
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from suprem._files import atomic_folder, sha256_file
 from suprem._version import __version__
@@ -14,6 +14,9 @@ from suprem.errors import CheckpointError, ConfigurationError, LabelSpaceError, 
 from suprem.labels import canonical_name, label_space
 from suprem.zoo.config import ModelConfig
 from suprem.zoo.model_card import Provenance, model_card
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["CONFIG", "GOLDEN", "README", "WEIGHTS", "PublishedFolder", "read_folder", "save_folder"]
 
@@ -46,8 +49,11 @@ def save_folder(
     notes: str = "",
     provenance: Provenance | None = None,
     overwrite: bool = False,
+    encoder_only: bool = False,
 ) -> Path:
     """Writes a network as a folder that ``load_pretrained("local-dir:...")`` reads, completely or not at all.
+
+    With the head ``"none"`` the output layer stays behind, and there are no golden outputs, since there is no output.
 
     Args:
         network: with its ``config``; tensors keep the names of the published checkpoints.
@@ -56,6 +62,7 @@ def save_folder(
         notes: Markdown for the README, beside what is recorded about the network.
         provenance: data, training, licence and results, for the README.
         overwrite: replace an existing folder.
+        encoder_only: leave the decoder out too; the head must be ``"none"``.
 
     Returns:
         The folder.
@@ -73,15 +80,7 @@ def save_folder(
     if config is None:
         raise ConfigurationError("The network has no config; set network.config = ModelConfig(...) before saving it.")
     check_config(config, "network.config")
-    if config.num_channels != network.num_classes or config.in_channels != network.in_channels:
-        raise ConfigurationError(
-            f"network.config announces {config.in_channels} input and {config.num_channels} output channels, the "
-            f"network has {network.in_channels} and {network.num_classes}; correct its classes or activation."
-        )
-    state = {key: value.detach().cpu().contiguous().clone() for key, value in network.state_dict().items()}
-    broken = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
-    if broken:
-        raise ConfigurationError(f"The network has NaN or infinite values in {', '.join(broken[:3])}; it is not saved.")
+    state, headless = _state(network, config, encoder_only), config.head == "none"
     with atomic_folder(folder, overwrite=overwrite) as target:
         save_file(state, target / WEIGHTS, metadata={"format": "pt"})
         versions = {"suprem": __version__, "torch": str(torch.__version__)}
@@ -93,11 +92,36 @@ def save_folder(
             **versions,
             "machine": platform.machine(),
         }
-        write_golden(network, target / GOLDEN, seed=golden_seed, facts=facts)
-        (target / README).write_text(model_card(network, config, facts, provenance or Provenance(), notes), "utf-8")
-        for name in (WEIGHTS, GOLDEN):
+        if not headless:
+            write_golden(network, target / GOLDEN, seed=golden_seed, facts=facts)
+        parameters = sum(p.numel() for name, p in network.named_parameters() if name in state)
+        origin, counted = provenance or Provenance(), {**facts, "parameters": parameters}
+        (target / README).write_text(model_card(network, config, counted, origin, notes), "utf-8")
+        for name in (WEIGHTS, *(() if headless else (GOLDEN,))):
             (target / name).chmod(0o644)  # safetensors makes files that only their owner can read
     return Path(folder)
+
+
+def _state(network: SegmentationNetwork, config: ModelConfig, encoder_only: bool) -> "dict[str, torch.Tensor]":
+    """The tensors to write, checked against the configuration."""
+    headless = config.head == "none"
+    if encoder_only and not headless:
+        raise ConfigurationError(f"An encoder alone has no output layer; network.config.head is {config.head!r}.")
+    if (not headless and config.num_channels != network.num_classes) or config.in_channels != network.in_channels:
+        raise ConfigurationError(
+            f"network.config announces {config.in_channels} input and {config.num_channels} output channels, the "
+            f"network has {network.in_channels} and {network.num_classes}; correct its classes or activation."
+        )
+    left_out = network.head_keys if headless else ()
+    state = {
+        key: value.detach().cpu().contiguous().clone()
+        for key, value in network.state_dict().items()
+        if key not in left_out and (not encoder_only or key.startswith(network.encoder_stages))
+    }
+    broken = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if broken:
+        raise ConfigurationError(f"The network has NaN or infinite values in {', '.join(broken[:3])}; it is not saved.")
+    return state
 
 
 def read_folder(folder: str | Path) -> PublishedFolder:

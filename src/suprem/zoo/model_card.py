@@ -147,22 +147,25 @@ def model_card(
     Args:
         network: the network that is saved.
         config: its configuration.
-        facts: ``model_sha256``, ``tensors`` and the versions it is written with.
+        facts: ``model_sha256``, ``tensors``, ``parameters`` and the versions it is written with.
         origin: what is known beyond that.
         notes: further Markdown.
     """
+    headless = config.head == "none"
+    call = 'load_pretrained("local-dir:PATH", classes=["liver"])' if headless else 'load_pretrained("local-dir:PATH")'
+    checked = "compares counts and hashes" if headless else "replays the recorded outputs"
     parts = [
         f"# {_plain(config.name)}\n\nNot for clinical use.\n",
-        '```python\nfrom suprem import load_pretrained\n\nnetwork = load_pretrained("local-dir:PATH")\n```\n\n'
-        "`suprem zoo verify local-dir:PATH` replays the recorded outputs.\n",
-        _table(("", ""), _network_rows(network, config, facts)),
+        f"```python\nfrom suprem import load_pretrained\n\nnetwork = {call}\n```\n\n"
+        f"`suprem zoo verify local-dir:PATH` {checked}.\n",
+        _table(("", ""), _network_rows(config, facts)),
         f"## Intended use\n\n{_plain(origin.intended_use)} It is not a medical device.\n",
         "## Limits\n\n" + "".join(f"- {_plain(limit)}\n" for limit in (*_LIMITS, *origin.limits)),
         _training(network, origin),
         _results(origin),
         f"## Licence\n\n{_plain(origin.licence) if origin.licence else _NOT_RECORDED}\n",
         f"## Citation\n\n{_plain(origin.citation) if origin.citation else _NOT_RECORDED}\n",
-        _channels(config),
+        *([] if headless else [_channels(config)]),
     ]
     if notes.strip():
         parts.append(f"## Notes\n\n{notes.strip()}\n")
@@ -205,22 +208,20 @@ def _metadata(config: ModelConfig, origin: Provenance) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _network_rows(
-    network: "SegmentationNetwork", config: ModelConfig, facts: Mapping[str, Any]
-) -> list[tuple[str, str]]:
-    contract = config.preprocessing
+def _network_rows(config: ModelConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    contract, headless = config.preprocessing, config.head == "none"
     spacing = " x ".join(f"{s:g}" for s in contract.spacing_mm) + " mm" if contract.spacing_mm else "the scan's own"
     kwargs = json.dumps(dict(config.backbone_kwargs), sort_keys=True)
     return [
         ("backbone", f"`{config.backbone}` {kwargs if config.backbone_kwargs else ''}".strip()),
         ("head", config.head),
-        ("parameters", f"{sum(p.numel() for p in network.parameters()):,}"),
+        ("parameters", f"{facts['parameters']:,}"),
         ("tensors", str(facts["tensors"])),
         ("input", f"{config.in_channels} channel(s), {contract.orientation}, {spacing}"),
         ("HU window", f"{contract.hu_window[0]:g} to {contract.hu_window[1]:g}, mapped to 0 to 1 and clipped"),
         ("window", " x ".join(str(n) for n in contract.patch_size) + " voxels"),
-        ("output", f"{config.num_channels} channels, {config.activation}"),
-        ("label space", config.label_space or "classes in channel order"),
+        ("output", "none; give classes" if headless else f"{config.num_channels} channels, {config.activation}"),
+        ("label space", "none" if headless else config.label_space or "classes in channel order"),
         ("SHA-256 of the weights", f"`{facts['model_sha256']}`"),
         ("written with", f"suprem {facts['suprem']}, torch {facts['torch']}"),
     ]

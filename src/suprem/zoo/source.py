@@ -36,6 +36,13 @@ class Origin:
     config: ModelConfig | None = None
 
     @property
+    def headless(self) -> bool:
+        """A card or a configuration says that the file holds no output layer of use."""
+        if self.config is not None:
+            return self.config.head == "none"
+        return self.card is not None and self.card.architecture.head == "none"
+
+    @property
     def described(self) -> bool:
         """A card or a configuration says what the file is."""
         return self.card is not None or self.config is not None
