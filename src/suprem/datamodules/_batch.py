@@ -9,7 +9,7 @@ import torch
 from suprem.datamodules._classes import Channels
 from suprem.transforms import Changes, Profile, apply_changes, draw_changes
 
-__all__ = ["collate", "finish"]
+__all__ = ["collate", "finish", "windowed"]
 
 _PADDED = ("table", "table_mirrored")
 
@@ -34,6 +34,14 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return batch
 
 
+def windowed(batch: dict[str, Any], hu_window: tuple[float, float]) -> torch.Tensor:
+    """The images of a batch, float32 (N, X, Y, Z): ``hu_window`` mapped to [0, 1] and clipped."""
+    low, high = hu_window
+    # In place: on a CPU new memory costs more than the arithmetic does.
+    image: torch.Tensor = batch["image"].to(torch.float32).sub_(low).div_(high - low).clamp_(0, 1)
+    return image
+
+
 def finish(
     batch: dict[str, Any], channels: Channels, hu_window: tuple[float, float], settings: Profile
 ) -> dict[str, Any]:
@@ -50,9 +58,8 @@ def finish(
         with 0 for background; ``annotated`` bool (N, C); ``known`` bool (N, 1, X, Y, Z), false where nothing is known;
         ``keys``; ``spacing_mm`` float32 (N, 3).
     """
-    # In place and into what is returned: on a CPU new memory costs more than the arithmetic does.
-    low, high = hu_window
-    image = batch["image"].to(torch.float32).sub_(low).div_(high - low).clamp_(0, 1)
+    # Into what is returned, for the same reason.
+    image = windowed(batch, hu_window)
     count, device = len(image), image.device
     classes = () if channels.exclusive else (len(channels.names),)
     target = torch.empty(

@@ -21,11 +21,16 @@ class _Places:
         self.offset = 0
 
     def __len__(self) -> int:
-        if self.whole:  # every case once, on one of the ranks
-            return len(range(self.rank, self.length, self.world))
+        if self.whole:  # every sample once, on one of the ranks
+            return len(range(self.rank, -(-self.length // self.batch_size), self.world))
         return self.length // (self.batch_size * self.world)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        if self.whole:
+            for step in range(self.offset, len(self)):
+                first = (step * self.world + self.rank) * self.batch_size
+                yield [(self.epoch, number) for number in range(first, min(first + self.batch_size, self.length))]
+            return
         # The numbers of one step lie next to each other, so two ranks together see what one rank with twice the
         # batch would see.
         for step in range(self.offset, len(self)):
@@ -46,8 +51,9 @@ class StreamLoader:
         rank: Of this process.
         world: Number of processes.
         num_workers: Processes that read; 0 reads in this one.
-        whole: Every sample is used once and the ranks may differ by one, as in validation; otherwise all ranks have
-            equally many batches and the rest of the epoch is left out.
+        whole: Every sample is used once and the ranks may differ by one batch, as in validation; otherwise all ranks
+            have equally many batches and the rest of the epoch is left out. Samples of different size need a
+            ``batch_size`` of 1.
         pin_memory: Place batches where a GPU can fetch them.
 
     Raises:
@@ -66,8 +72,6 @@ class StreamLoader:
         pin_memory: bool = False,
     ) -> None:
         length = len(dataset)  # type: ignore[arg-type]
-        if whole and batch_size != 1:
-            raise ConfigurationError(f"batch_size is {batch_size}; whole volumes differ in size and come one by one.")
         if not whole:
             self.sampler = self  # where Lightning looks for `set_epoch`; it takes a loader that has one for shuffled
         self._places = _Places(length, batch_size, rank, world, whole=whole)

@@ -197,9 +197,9 @@ class PatchDataset(torch.utils.data.Dataset[Sample]):
         settings, stored = self.settings, self._cases.opened(index)
         start = self._start(stored, rng)
         image = _cut(stored.ct, start, settings.size, stored.record.shape, settings.outside_hu)
-        if stored.record.annotated:
+        if stored.record.annotated and self._cases.channels.names:
             labels = _cut(stored.labels, start, settings.size, stored.record.shape, 0)
-        else:  # as in classification
+        else:  # as in classification, or in training without labels
             labels = np.zeros(settings.size, np.uint8)
         return self._cases.sample(index, image, labels, int(rng.integers(2**62)) if augment else None)
 
