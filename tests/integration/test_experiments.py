@@ -52,9 +52,15 @@ def _classifies(path: Path) -> bool:
     return "table" in _content(path)["data"]
 
 
+def _unlabelled(path: Path) -> bool:
+    return "proxies" in _content(path)["model"]
+
+
 def _command(path: Path) -> str:
     if _classifies(path):
         return "train-classifier"
+    if _unlabelled(path):
+        return "pretrain-self"
     return "finetune" if path.parent.name.startswith("finetune") else "pretrain"
 
 
@@ -73,7 +79,8 @@ def _fitting() -> list[tuple[Path, ...]]:
 
 
 def test_there_are_configurations_and_overlays() -> None:
-    assert {path.parent.name for path in CONFIGS} >= {"pretrain_abdomenatlas", "finetune_totalsegmentator", "phantom"}
+    folders = {"pretrain_abdomenatlas", "pretrain_self_supervised", "finetune_totalsegmentator", "phantom"}
+    assert {path.parent.name for path in CONFIGS} >= folders
     assert all(any(overlay.parent == config.parent for config in CONFIGS) for overlay in OVERLAYS)
 
 
@@ -82,7 +89,7 @@ def test_it_parses_at_full_width(paths: tuple[Path, ...], capsys: pytest.Capture
     assert main([_command(paths[0]), *(f"--config={path}" for path in paths), "--print_config"]) == 0
     resolved = yaml.safe_load(capsys.readouterr().out)
     content = _content(*paths)
-    if not _classifies(paths[0]):
+    if not _classifies(paths[0]) and not _unlabelled(paths[0]):
         assert resolved["classes"] == content["classes"]
     for section in ("model", "data", "trainer"):
         for key, value in content[section].items():
@@ -96,13 +103,16 @@ def cases() -> list[PhantomCase]:
 
 
 def _store(root: Path, cases: list[PhantomCase], classes: tuple[str, ...]) -> Path:
-    """Phantoms whose labels are small blocks, a voxel of each being one class: a phantom has no ribs of its own."""
+    """Phantoms whose labels are small blocks, a voxel of each being one class: a phantom has no ribs of its own.
+
+    Without classes they have no labels at all.
+    """
     create_store(root, StoreSettings(SPACING))
     table = (frozenset[str](), *(frozenset({name}) for name in classes))
     for number, case in enumerate(cases):
         x, y, z = np.indices(case.labels.shape) // 3
         blocks = ((x + 5 * y + 11 * z) % len(table)).astype(np.uint8)
-        labels = replace(case.labels, array=blocks)
+        labels = replace(case.labels, array=blocks) if classes else None
         changes = {"labels": labels, "table": table, "annotated": frozenset(classes)}
         add_phantom(root, case, f"case_{number}", subject=f"{number}", **changes)
     write_index(root)
@@ -117,9 +127,9 @@ def test_a_small_copy_takes_a_step(
     backbone = model.get("backbone") or model["init"].partition(".")[0]
     small = {**SMALL, "model": {**SMALL["model"], "backbone": backbone, "backbone_kwargs": TINY[backbone]}}
     if backbone == "swinunetr":  # its deepest features need two voxels
-        small["data"] = {**SMALL["data"], "patch_size": [64, 32, 32]}
+        small["data"] = {**SMALL["data"], "patch_size": [32, 32, 64]}
     content = _content(path)
-    structures = (content["data"]["region"],) if _classifies(path) else tuple(content["classes"])
+    structures = (content["data"]["region"],) if _classifies(path) else tuple(content.get("classes", ()))
     if _classifies(path):
         table, categories = tmp_path / "table.csv", content["data"]["categories"]
         rows = (f"case_{number},{categories[number % len(categories)]}\n" for number in range(len(cases)))

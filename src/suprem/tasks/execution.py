@@ -38,7 +38,7 @@ class Execution:
     compile: bool = False
 
 
-def prepare_network(network: SegmentationNetwork, execution: Execution) -> None:
+def prepare_network(network: nn.Module, execution: Execution) -> None:
     """Applies the settings to a network, in place; names of parameters and results stay the same."""
     if execution.channels_last:
         network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

@@ -9,6 +9,7 @@ from torch.optim import AdamW, Optimizer
 
 from suprem.errors import ConfigurationError
 from suprem.heads._classification import Network
+from suprem.heads._self_supervised import SelfSupervisedNetwork
 
 __all__ = ["Optimisation", "adamw", "parameter_groups"]
 
@@ -57,8 +58,8 @@ def parameter_groups(network: nn.Module, settings: Optimisation) -> list[dict[st
     """The trainable parameters, those with equal learning rate and weight decay together.
 
     Args:
-        network: One that segments or classifies, whose encoder stages and output layer can have rates of their own, or
-            any module, whose parameters have the peak rate.
+        network: One that segments, classifies or is trained without labels, whose encoder stages and output layers can
+            have rates of their own, or any module, whose parameters have the peak rate.
         settings: Rates and decay.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -72,7 +73,7 @@ def parameter_groups(network: nn.Module, settings: Optimisation) -> list[dict[st
 
 
 def _factor(network: nn.Module, name: str, settings: Optimisation) -> float:
-    if not isinstance(network, Network):
+    if not isinstance(network, Network | SelfSupervisedNetwork):
         return 1.0
     if name in network.head_keys:
         return settings.head_rate
