@@ -305,6 +305,28 @@ def test_it_goes_on_from_weights(tmp_path: Path) -> None:
     assert all(torch.equal(second[name], value) for name, value in own.items() if name.startswith(encoder))
 
 
+def test_weights_with_and_without_an_output_layer_start_any_task(tmp_path: Path) -> None:
+    from suprem.backbones import create_model
+    from suprem.tasks.classification import ClassificationTask
+    from suprem.zoo import ModelConfig, save_folder
+
+    small = {"base_channels": 8}
+    universal = create_model("unet", num_classes=2, head="universal", **small)
+    universal.set_embedding(torch.randn(2, 512))
+    universal.config = ModelConfig("unet.um", "unet", ("liver", "spleen"), "universal", backbone_kwargs=small)
+    save_folder(universal, tmp_path / "universal")
+    first = SelfSupervisedTask(None, ["rotation"], init=f"local-dir:{tmp_path / 'universal'}")
+    first.export(tmp_path / "encoder", name="unet.encoder")
+    weights = tmp_path / "encoder/model.safetensors"
+    second = SelfSupervisedTask("unet", ["rotation"], init=f"local-file:{weights}", backbone_kwargs=small)
+    third = ClassificationTask(None, ["cyst", "tumour"], init=f"local-dir:{tmp_path / 'encoder'}")
+    expected = {name: value for name, value in universal.state_dict().items() if name.startswith("backbone.down_tr")}
+    assert len(expected) == 56
+    for task in (first, second, third):
+        state = task.network.state_dict()
+        assert all(torch.equal(state[name], value) for name, value in expected.items())
+
+
 def test_rates_follow_the_layers() -> None:
     task = _task(("restoration", "rotation"))
     groups = parameter_groups(task.network, Optimisation(learning_rate=1.0, head_rate=5.0, layer_decay=0.5))

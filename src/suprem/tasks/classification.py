@@ -14,7 +14,7 @@ from suprem.heads._classification import ClassificationNetwork
 from suprem.tasks.base import BaseTask
 from suprem.tasks.execution import Execution, prepare_network
 from suprem.tasks.optimisation import Optimisation
-from suprem.zoo import Preprocessing, load_pretrained
+from suprem.zoo import Preprocessing, load_body
 
 __all__ = ["CategoryBatch", "ClassificationTask", "Trained"]
 
@@ -108,7 +108,7 @@ class ClassificationTask(BaseTask):
                 f"backbone is {self.backbone} and init {self.init}; give an architecture, or weights to start from."
             )
         if self.init is not None:
-            segmentation = load_pretrained(self.init).train()
+            segmentation = load_body(self.init).train()
             if self.preprocessing is None and segmentation.config is not None:
                 self.preprocessing = segmentation.config.preprocessing
         else:

@@ -18,7 +18,7 @@ from suprem.tasks.base import BaseTask
 from suprem.tasks.distortions import Distortion, Masking, apply_distortion, apply_view, draw_distortion, draw_view
 from suprem.tasks.execution import Execution, prepare_network
 from suprem.tasks.optimisation import Optimisation
-from suprem.zoo import ModelConfig, Preprocessing, load_pretrained, save_folder
+from suprem.zoo import ModelConfig, Preprocessing, load_body, save_folder
 
 __all__ = ["Proxy", "SelfSupervisedTask", "UnlabelledBatch"]
 
@@ -161,12 +161,9 @@ class SelfSupervisedTask(BaseTask):
         prepare_network(self.network, self.execution)
 
     def _pretrained(self, init: str) -> SegmentationNetwork:
-        network = load_pretrained(
-            init,
-            backbone=self.backbone if init.startswith("local-file:") else None,
-            classes=["liver"],  # says nothing here: the output layer is replaced
-            head="conv",
-            backbone_kwargs=self.backbone_kwargs or None,
+        local = init.startswith("local-file:")
+        network = load_body(
+            init, backbone=self.backbone if local else None, head="conv", backbone_kwargs=self.backbone_kwargs or None
         )
         config = network.config
         if config is not None:

@@ -13,7 +13,7 @@ from suprem.zoo.source import is_available_offline
 
 if TYPE_CHECKING:
     from suprem.zoo.folder import save_folder
-    from suprem.zoo.load import load_pretrained
+    from suprem.zoo.load import load_body, load_pretrained
     from suprem.zoo.model_card import DatasetUse, Provenance, Score, used_datasets
     from suprem.zoo.push import Pushed, push_to_hub
     from suprem.zoo.verification import VerifyReport, verify
@@ -31,6 +31,7 @@ __all__ = [
     "card",
     "is_available_offline",
     "list_checkpoints",
+    "load_body",
     "load_pretrained",
     "push_to_hub",
     "save_folder",
@@ -44,6 +45,7 @@ _HOMES = {
     "Pushed": "suprem.zoo.push",
     "Score": "suprem.zoo.model_card",
     "VerifyReport": "suprem.zoo.verification",
+    "load_body": "suprem.zoo.load",
     "load_pretrained": "suprem.zoo.load",
     "push_to_hub": "suprem.zoo.push",
     "save_folder": "suprem.zoo.folder",

@@ -20,7 +20,7 @@ from suprem.zoo.report import LoadReport
 from suprem.zoo.source import Origin, resolve
 from suprem.zoo.state_dict import read_state_dict
 
-__all__ = ["LoadReport", "load_pretrained"]
+__all__ = ["LoadReport", "load_body", "load_pretrained"]
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,19 @@ def load_pretrained(
     _refuse_unused(source, overrides)
     origin = resolve(source, cache_dir=cache_dir, progress=progress)
     return _load(origin, overrides, _Wishes(classes, head, activation, in_channels, seed))
+
+
+def load_body(source: str, **options: Any) -> SegmentationNetwork:
+    """:func:`load_pretrained` for a network whose output layer will be replaced: the file need not have one.
+
+    Args:
+        source: as for :func:`load_pretrained`.
+        **options: its other arguments, but for the classes.
+    """
+    bare = source.startswith("local-file:")  # says nothing of its channels, which are not wanted
+    if bare or resolve(source).headless:
+        options |= {"classes": ["liver"], "source_classes": [] if bare else None}  # one class stands for all
+    return load_pretrained(source, **options)
 
 
 @dataclass(frozen=True)
