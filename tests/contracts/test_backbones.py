@@ -11,6 +11,7 @@ import torch
 from suprem.backbones import create_model, list_backbones
 from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import CheckpointError, ConfigurationError, UnknownNameError
+from suprem.heads._self_supervised import SelfSupervisedNetwork
 
 # Options that make a network cheap; a backbone that is missing here is tested with its defaults.
 SMALL_MIT = {
@@ -294,6 +295,10 @@ def test_mixed_precision_on_cpu(backbone: str, head: str) -> None:
 def test_the_encoder_runs_alone_and_uses_its_stages_and_nothing_else(backbone: str) -> None:
     network = make(backbone).train()
     image = image_for(network, samples=2)
+    if type(network).forward_encoder is SegmentationNetwork.forward_encoder:
+        with pytest.raises(ConfigurationError, match="cannot run its encoder alone, as rotation needs"):
+            SelfSupervisedNetwork(network, ["rotation"])
+        return
     deepest = network.forward_encoder(image)
     assert deepest.shape == (2, network.bottleneck_channels, *(size // network.divisor for size in image.shape[2:]))
     (deepest * torch.randn(deepest.shape, generator=torch.Generator().manual_seed(2))).sum().backward()

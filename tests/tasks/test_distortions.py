@@ -43,13 +43,16 @@ def test_exactly_the_stated_share_is_masked(ratio: float, shape: tuple[int, int,
 
 
 def test_masks_are_boxes_of_the_stated_edges() -> None:
-    # A box of edges 4 to 8 always holds a cube of 4, but no run of masked voxels of a single box is longer than 8.
-    shape, settings = (32, 32, 32), Masking(0.01, 1 / 8, 1 / 4)
-    for seed in range(20):
-        mask = draw_view(settings, [seed], shape).mask  # 328 voxels: two or three boxes
-        extent = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-        assert all(len(places) >= 4 for places in extent)
-        assert int(mask.sum()) == 328
+    def extents(share: float, seed: int) -> list[int]:
+        mask = draw_view(Masking(share, 1 / 8, 1 / 4), [seed], (32, 32, 32)).mask
+        places = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+        return [int(found[-1] - found[0]) + 1 for found in places]
+
+    # 64 voxels lie in one box, whose edges are 4 to 8; a box that is cut keeps its first voxels.
+    single = [extents(64 / 32**3, seed) for seed in range(60)]
+    assert {edge for edges in single for edge in edges[1:]} == {4, 5, 6, 7, 8}
+    assert any(edges == [4, 4, 4] or edges[0] < 4 for edges in single)
+    assert all(min(extents(0.02, seed)) >= 4 for seed in range(20))  # 655 voxels: two whole boxes at least
 
 
 def test_masked_voxels_are_noise_and_the_others_stay() -> None:
