@@ -174,7 +174,9 @@ class MiT(SegmentationNetwork, Positions):
     def absent_by_design(self, keys: Iterable[str]) -> frozenset[str]:
         """The last convolutions of the decoder when the file is a published one, which ends in front of them."""
         names = set(self.strip_wrappers(keys).values())
-        if not _is_published(names) or any(name.startswith(_NEVER_PUBLISHED) for name in names):
+        if not _is_published(names):
+            return super().absent_by_design(names)
+        if any(name.startswith(_NEVER_PUBLISHED) for name in names):
             return frozenset()
         return frozenset(own for own in self.state_dict() if own.startswith(_NEVER_PUBLISHED))
 

@@ -115,6 +115,15 @@ class ResUNet(SegmentationNetwork):
         """The weight alone: the published output convolution has no bias."""
         return (f"{self.head_path}.weight",)
 
+    def forward_encoder(self, image: torch.Tensor) -> torch.Tensor:
+        """(N, in_channels, X, Y, Z) -> bottleneck features."""
+        self.check_input(image)
+        x = F.relu_(self.bn1(self.conv1(image)))
+        x = F.max_pool3d(x, kernel_size=3, stride=2, padding=1)
+        for number in range(1, len(_STAGES) + 1):
+            x = self.get_submodule(f"layer{number}")(x)
+        return x
+
     def quarter_features(self, image: torch.Tensor) -> Features:
         """What the published network computes.
 
@@ -128,12 +137,7 @@ class ResUNet(SegmentationNetwork):
         Raises:
             ConfigurationError: the shape does not fit, see :meth:`check_input`.
         """
-        self.check_input(image)
-        x = F.relu_(self.bn1(self.conv1(image)))
-        x = F.max_pool3d(x, kernel_size=3, stride=2, padding=1)
-        for number in range(1, len(_STAGES) + 1):
-            x = self.get_submodule(f"layer{number}")(x)
-        bottleneck = x
+        x = bottleneck = self.forward_encoder(image)
         for layer in list(self.conv_seg)[:-1]:
             x = layer(x)
         return Features(decoder=x, bottleneck=bottleneck)
@@ -146,10 +150,10 @@ class ResUNet(SegmentationNetwork):
 
     def absent_by_design(self, keys: Iterable[str]) -> frozenset[str]:
         """The head when the file is an encoder alone, and the counters of batches when it is older than these."""
-        names = self.strip_wrappers(keys).values()
-        absent = set()
+        names = set(self.strip_wrappers(keys).values())
+        counters = {own for own in self.state_dict() if own.endswith(".num_batches_tracked")}
+        encoder = {own for own in self.state_dict() if own.startswith(self.encoder_stages)}
+        absent = set() if counters & names else counters
         if not any(name.startswith("conv_seg.") for name in names):
-            absent |= {own for own in self.state_dict() if own.startswith("conv_seg.")}
-        if not any(name.endswith(".num_batches_tracked") for name in names):
-            absent |= {own for own in self.state_dict() if own.endswith(".num_batches_tracked")}
+            absent |= self.state_dict().keys() - encoder
         return frozenset(absent)

@@ -24,22 +24,30 @@ def provenance(cli: "TrainingCLI", seconds: float) -> Provenance:
         "steps": f"{trainer.global_step:,}",
         "epochs": trainer.current_epoch,
         "patches per step": settings["batch_size"] * trainer.world_size * trainer.accumulate_grad_batches,
-        "augmentation": settings["augmentation"],
+        "augmentation": settings.get("augmentation", "none"),
         "learning rate": f"{optimisation.learning_rate:g}",
         "weight decay": f"{optimisation.weight_decay:g}",
         "precision": str(trainer.precision),
-        "trained parameters": getattr(task, "strategy", "full"),
+        **_of_task(task),
         "averaged weights": "no" if cli.config["ema"] is None else f"decay {cli.config['ema']:g}",
         "seed": settings["seed"],
         "duration": f"{seconds / 3600:.2f} h on {trainer.world_size} x {trainer.strategy.root_device.type}",
     }
-    validation = data.split.val
+    scores, validation = getattr(task, "scores", ()), data.split.val
     names = sorted({case.record.dataset for case in validation})
+    optimistic = "The scores are from the cases that selected these weights, so they are optimistic."
     return Provenance(
         datasets=datasets,
         cases_sha256=digest,
         procedure={name: str(value) for name, value in procedure.items()},
-        scores=getattr(task, "scores", ()),
-        scored_on=f"{len(validation)} validation cases of {', '.join(names)}" if validation else "",
-        limits=("The scores are from the cases that selected these weights, so they are optimistic.",),
+        scores=scores,
+        scored_on=f"{len(validation)} validation cases of {', '.join(names)}" if scores else "",
+        limits=(optimistic,) if scores else (),
     )
+
+
+def _of_task(task: Any) -> dict[str, str]:
+    """Which parameters were trained, or by which proxies."""
+    if hasattr(task, "proxies"):
+        return {"supervision": f"none: {', '.join(task.proxies)}"}
+    return {"supervision": "masks", "trained parameters": task.strategy}

@@ -1,9 +1,11 @@
 """What ``suprem pretrain-self`` does: the training of :mod:`suprem.cli._training` with another task and its data."""
 
+import time
 from typing import Any, ClassVar
 
 from pytorch_lightning.cli import LightningArgumentParser
 
+from suprem.cli._provenance import provenance
 from suprem.cli._training import MODEL, TrainingCLI, train
 from suprem.datamodules.ct import CTDataModule
 from suprem.datamodules.unlabelled import UnlabelledDataModule
@@ -31,9 +33,11 @@ class SelfSupervisedCLI(TrainingCLI):
 def fit(command: str, args: list[str], defaults: dict[str, Any]) -> None:
     """Trains, keeps the best and the last checkpoint, and exports what the best one has learned."""
     cli = SelfSupervisedCLI(command, args, defaults)
+    start = time.monotonic()
     if not train(cli, args):
         return
     task, folder = cli.model, cli.out / MODEL
-    task.export(folder, name=cli.config["name"] or f"{task.backbone}.{cli.out.name}", overwrite=True)
+    name = cli.config["name"] or f"{task.backbone}.{cli.out.name}"
+    task.export(folder, name=name, provenance=provenance(cli, time.monotonic() - start), overwrite=True)
     part = "encoder and decoder are" if "restoration" in task.proxies else "encoder is"
     print(f"The {part} in {folder}: suprem finetune --model.init local-dir:{folder} --classes ... --data.stores ...")

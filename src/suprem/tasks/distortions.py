@@ -85,9 +85,9 @@ class Distortion:
 
     References:
         Zhou et al., "Models Genesis", Medical Image Analysis 67 (2021), section 2 (the four transformations and their
-        unified composition). The probabilities 0.9, 0.5, 0.9, 0.2 and 0.4 are those of the published configuration. Not
-        confirmed: the number of shuffled windows and the edges of the others; the paper may bound the painted share by
-        a quarter of the patch, which in-painting keeps to here and out-painting does not.
+        unified composition). The probabilities 0.9, 0.5, 0.9, 0.2 and 0.4 are those of the published configuration as
+        far as known. Not confirmed: the number of shuffled windows and the edges of the others; the paper may bound the
+        painted share by a quarter of the patch, which in-painting keeps to here and out-painting does not.
     """
 
     flip: float = 0.4

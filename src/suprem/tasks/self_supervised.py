@@ -18,7 +18,7 @@ from suprem.tasks.base import BaseTask
 from suprem.tasks.distortions import Distortion, Masking, apply_distortion, apply_view, draw_distortion, draw_view
 from suprem.tasks.execution import Execution, prepare_network
 from suprem.tasks.optimisation import Optimisation
-from suprem.zoo import ModelConfig, Preprocessing, load_body, save_folder
+from suprem.zoo import ModelConfig, Preprocessing, Provenance, load_body, save_folder
 
 __all__ = ["Proxy", "SelfSupervisedTask", "UnlabelledBatch"]
 
@@ -259,7 +259,15 @@ class SelfSupervisedTask(BaseTask):
         """The same losses on patches of held-out cases."""
         self._step(batch, "val")
 
-    def export(self, folder: str | Path, *, name: str, notes: str = "", overwrite: bool = False) -> Path:
+    def export(
+        self,
+        folder: str | Path,
+        *,
+        name: str,
+        notes: str = "",
+        provenance: Provenance | None = None,
+        overwrite: bool = False,
+    ) -> Path:
         """Writes what was trained, without output layers, as a folder that :func:`suprem.load_pretrained` takes.
 
         That is the encoder, with restoration the decoder too. The folder has no classes: whoever loads it gives them.
@@ -267,7 +275,8 @@ class SelfSupervisedTask(BaseTask):
         Args:
             folder: Must not exist, unless ``overwrite``.
             name: What the model is called, ``architecture.tag``.
-            notes: Markdown for its README: data, training, licence, results.
+            notes: Markdown for its README.
+            provenance: Data, training and licence for its README.
             overwrite: Replace an existing folder.
 
         Raises:
@@ -287,4 +296,6 @@ class SelfSupervisedTask(BaseTask):
             preprocessing=self.preprocessing,
         )
         encoder_only = not self.network.on_decoder
-        return save_folder(network, folder, notes=notes, overwrite=overwrite, encoder_only=encoder_only)
+        return save_folder(
+            network, folder, notes=notes, provenance=provenance, overwrite=overwrite, encoder_only=encoder_only
+        )

@@ -107,8 +107,9 @@ def _folder_of(path: Path) -> Path:
     """The folder itself, or that of a training run."""
     run = path / _MODEL
     folder = run if not (path / CONFIG).is_file() and (run / CONFIG).is_file() else path
-    read_folder(folder)
-    missing = [name for name in (GOLDEN, README) if not (folder / name).is_file()]
+    # Without an output layer there is no output to record.
+    needed = (README,) if read_folder(folder).config.head == "none" else (GOLDEN, README)
+    missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
         raise CheckpointError(f"{folder} lacks {' and '.join(missing)}; write it anew with save_folder().")
     return folder
@@ -124,7 +125,7 @@ def _push(
     progress: bool,
 ) -> Pushed:
     _verify(folder)
-    contents = {name: folder / name for name in (WEIGHTS, CONFIG, GOLDEN)}
+    contents = {name: folder / name for name in (WEIGHTS, CONFIG, GOLDEN) if (folder / name).is_file()}
     place = HubFile(repo, f"the model in {folder.name}", otherwise="")
     with explained(place, uploading=True), progress_bars(progress):
         from huggingface_hub import HfApi
