@@ -64,6 +64,8 @@ class SegmentationNetwork(nn.Module):
         bottleneck_channels: D of :class:`Features`.
         pointwise_head: ``classify`` acts on each voxel of the decoder features alone and is affine, so blending
             features and classifying once equals blending logits (design decision of the streaming engine).
+        exports_any_size: a traced program holds for all spatial sizes that fit; false where Python code follows the
+            size, as in an attention over windows.
         config: the contract of the weights it holds, ``None`` for a network made from scratch.
         load_report: what happened to each tensor when weights were loaded.
     """
@@ -81,6 +83,7 @@ class SegmentationNetwork(nn.Module):
     decoder_channels: int
     bottleneck_channels: int
     pointwise_head: bool = True
+    exports_any_size: bool = False
     config: "ModelConfig | None" = None
     load_report: "LoadReport | None" = None
 

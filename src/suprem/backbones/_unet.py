@@ -116,6 +116,7 @@ class UNet(SegmentationNetwork):
     encoder_stages = ("down_tr64.", "down_tr128.", "down_tr256.", "down_tr512.")
     input_keys = ("down_tr64.ops.0.conv1.weight",)
     min_bottleneck_voxels = 2
+    exports_any_size = True
     divisor = 8
 
     def __init__(self, in_channels: int, num_classes: int, *, base_channels: int, batch_statistics: bool) -> None:

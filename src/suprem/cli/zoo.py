@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from suprem.cli._zoo_export import export
 from suprem.cli._zoo_push import push
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["zoo_app"]
 
-zoo_app = typer.Typer(help="List, inspect, download, verify, convert and publish checkpoints.", no_args_is_help=True)
+zoo_app = typer.Typer(help="List, inspect, download, verify, convert, export and publish checkpoints.", no_args_is_help=True)
+zoo_app.command("export")(export)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 _CacheDir = Annotated[

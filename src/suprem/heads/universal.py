@@ -25,6 +25,7 @@ _TILE_BYTES = {"cpu": 8 * 2**20}
 """Size of one intermediate of the generated networks, by device type; bounds the extra memory whatever the classes and
 the patch. On a CPU it should stay near the cores (32 MiB takes twice as long), on a GPU fewer launches count."""
 _OTHER_TILE_BYTES = 64 * 2**20
+_EXPORTED_TILES = 16
 
 
 class UniversalNetwork(SegmentationNetwork):
@@ -171,6 +172,8 @@ class UniversalNetwork(SegmentationNetwork):
         return _apply_generated(reduced.flatten(2), parameters).reshape(samples, classes, *reduced.shape[2:])
 
     def _refuse_unset_embedding(self) -> None:
+        if torch.compiler.is_exporting():  # a program has no branches on values; the exporter runs the network first
+            return
         unset = int(torch.isnan(self.organ_embedding).any(dim=1).sum())
         if unset:
             raise ConfigurationError(
@@ -226,6 +229,8 @@ def _apply_generated(features: torch.Tensor, parameters: torch.Tensor) -> torch.
         w3.reshape(samples * classes, 1, _WIDTH),
         b3.reshape(samples * classes, 1, 1),
     )
+    if torch.compiler.is_exporting():  # the number of tiles is part of the program, so it cannot follow the batch
+        return torch.cat([_three_layers(tile, *layers) for tile in features.chunk(_EXPORTED_TILES, dim=2)], dim=2)
     tile_bytes = _TILE_BYTES.get(features.device.type, _OTHER_TILE_BYTES)
     voxels = max(1, tile_bytes // (samples * classes * _WIDTH * features.element_size()))
     tiles = torch.split(features, voxels, dim=2)
