@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from suprem.cli._data_export import export
 from suprem.cli._data_look import stats, verify, view
 from suprem.cli._data_overlap import overlap
 from suprem.cli._data_prepare import prepare
@@ -24,6 +25,7 @@ data_app.command("overlap")(overlap)
 data_app.command("verify")(verify)
 data_app.command("stats")(stats)
 data_app.command("view")(view)
+data_app.command("export")(export)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 

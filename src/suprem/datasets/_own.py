@@ -166,8 +166,8 @@ def _inside_parents(rule: LabelRule, named: frozenset[str]) -> LabelRule:
     if rule.op not in ("copy", "merge") or rule.also_part_of:
         return rule
     parents = {parent for name in rule.targets if name in list_structures() for parent in structure(name).parents}
-    parents -= set(rule.targets)
-    if not parents & named:
+    # A region may have said it: a tumour with the left kidney is in the left one alone.
+    if parents & set(rule.targets) or not parents & named:
         return rule
     ordered = tuple(sorted(parents, reverse=True))  # right before left
     sided = [structure(name).side for name in ordered] == ["right", "left"]
