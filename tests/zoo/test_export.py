@@ -12,7 +12,7 @@ import torch
 
 from suprem.backbones._base import Features, SegmentationNetwork
 from suprem.cli import main
-from suprem.errors import CheckpointError, ConfigurationError, UnknownNameError
+from suprem.errors import CheckpointError, ConfigurationError, OutputError, UnknownNameError
 from suprem.zoo import save_folder
 from suprem.zoo.export import export
 from tests.zoo.export_networks import CLASSES, CONV, UNIVERSAL, small_network
@@ -173,7 +173,7 @@ def test_bad_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="Unknown format 'onx'; did you mean 'onnx'"):
         export(network, tmp_path / "model.onnx", format="onx")  # type: ignore[arg-type]
     (tmp_path / "there.pt2").touch()
-    with pytest.raises(ConfigurationError, match="already exists"):
+    with pytest.raises(OutputError, match="already exists"):
         export(network, tmp_path / "there.pt2", format="torch-export")
     with pytest.raises(ConfigurationError, match="tolerance is 0"):
         export(network, tmp_path / "model.pt2", format="torch-export", tolerance=0)
@@ -204,6 +204,16 @@ def test_terms_come_from_the_card_or_from_the_model_card(tmp_path: Path, caplog:
     assert "weights cc-by-4.0" in export(f"local-dir:{folder}", tmp_path / "c.pt2", format="torch-export").terms
 
 
+def test_the_licence_of_a_repository_is_on_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from suprem.zoo import hub
+
+    folder = save_folder(small_network("segresnet_tiny"), tmp_path / "model")
+    monkeypatch.setattr(hub, "fetch_folder", lambda *arguments, **options: folder)
+    report = export("hf-hub:me/mine@main", tmp_path / "bundle", format="monai-bundle")
+    assert "the repository's page, huggingface.co/me/mine." in report.terms
+    assert not (tmp_path / "bundle" / "docs" / "license.txt").exists()
+
+
 def test_random_weights_are_not_exported(tmp_path: Path) -> None:
     folder = save_folder(small_network("segresnet_tiny"), tmp_path / "model")
     with pytest.raises(CheckpointError, match="does not hold a whole network"):
@@ -217,6 +227,6 @@ def test_the_command_reports_the_comparison(tmp_path: Path, capsys: pytest.Captu
     document = json.loads(capsys.readouterr().out)
     assert list(document["differences"]) == ["1x1x32x24x16", "2x1x32x24x16", "1x1x4x6x4"]
     assert np.isfinite(list(document["differences"].values())).all()
-    assert main(words) == 2  # there already
+    assert main(words) == 1  # there already
     assert main([*words, "--overwrite"]) == 0
     assert "takes any batch; spatial sizes that are multiples of 2" in capsys.readouterr().out

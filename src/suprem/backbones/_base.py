@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import nn
@@ -186,6 +187,13 @@ class SegmentationNetwork(nn.Module):
     def strip_wrappers(keys: Iterable[str]) -> dict[str, str]:
         """Each name without the prefixes that training programs put around a network."""
         return {key: _WRAPPERS.sub("", key) for key in keys}
+
+    def monai_definition(self) -> dict[str, Any] | None:
+        """How MONAI makes a network of the same tensor names and outputs: class under ``_target_`` and its arguments.
+
+        ``None`` where MONAI has no such class.
+        """
+        return None
 
     def absent_by_design(self, keys: Iterable[str]) -> frozenset[str]:
         """Own tensor names that a file with these ``keys`` never holds (an encoder alone); empty for whole networks.

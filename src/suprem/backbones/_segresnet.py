@@ -1,7 +1,7 @@
 """The network behind :mod:`suprem.backbones.segresnet` and :mod:`suprem.backbones.segresnet_tiny`."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from monai.networks.nets.segresnet import SegResNet as MonaiSegResNet
@@ -77,3 +77,17 @@ class SegResNet(SegmentationNetwork, MonaiSegResNet):
         bottleneck, skips = self.encode(image)
         norm, activation = self.conv_final[0], self.conv_final[1]
         return Features(decoder=activation(norm(self.decode(bottleneck, skips[::-1]))), bottleneck=bottleneck)
+
+    def monai_definition(self) -> dict[str, Any]:
+        """MONAI's own class, whose names and numbers these are."""
+        return {
+            "_target_": "monai.networks.nets.SegResNet",
+            "spatial_dims": 3,
+            "init_filters": self.init_filters,
+            "in_channels": self.in_channels,
+            "out_channels": self.num_classes,
+            "norm": ["GROUP", {"num_groups": _GROUPS}],
+            "blocks_down": list(self.blocks_down),
+            "blocks_up": list(self.blocks_up),
+            "upsample_mode": "nontrainable",
+        }

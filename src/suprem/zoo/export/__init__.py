@@ -1,18 +1,18 @@
-"""Networks for other programs: ``torch.export`` or ONNX, compared with PyTorch on the way."""
+"""Networks for other programs: ``torch.export``, ONNX or a MONAI bundle, compared with PyTorch on the way."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from suprem.errors import ConfigurationError, did_you_mean
+from suprem.errors import ConfigurationError, OutputError, did_you_mean
 
 if TYPE_CHECKING:
     from suprem.backbones._base import SegmentationNetwork
 
 __all__ = ["FORMATS", "ExportReport", "Format", "export"]
 
-Format = Literal["torch-export", "onnx"]
+Format = Literal["torch-export", "onnx", "monai-bundle"]
 FORMATS: tuple[str, ...] = get_args(Format)
 _TOLERANCE = 1e-4  # measured: 0 for a program, up to 1e-5 for ONNX Runtime
 
@@ -22,7 +22,7 @@ class ExportReport:
     """What was written, and how far its outputs are from PyTorch's.
 
     Attributes:
-        path: the file.
+        path: the file or folder.
         format: one of :data:`FORMATS`.
         sizes: which inputs it takes.
         differences: input shape -> largest difference of a logit, divided by the largest logit where that is above 1.
@@ -61,7 +61,7 @@ def export(
 
     Args:
         source: as for :func:`suprem.load_pretrained`, or a network with a ``config``; it is left as it is.
-        target: a file ``*.pt2`` (``torch-export``) or ``*.onnx``.
+        target: a file ``*.pt2`` (``torch-export``) or ``*.onnx``, or a folder (``monai-bundle``).
         format: one of :data:`FORMATS`.
         tolerance: largest accepted difference of a logit, as a fraction of the largest logit or of 1 if that is more.
         overwrite: replace what is there.
@@ -99,11 +99,15 @@ def _writer(format: str, target: Path, *, overwrite: bool) -> Callable[..., tupl
     """The function that writes a format; what it needs is checked before a network is loaded."""
     from functools import partial
 
+    if target.exists() and not overwrite:
+        raise OutputError(f"{target} already exists; allow overwriting it, or choose another name.")
+    if format == "monai-bundle":
+        from suprem.zoo.export._monai_bundle import write_bundle
+
+        return partial(write_bundle, folder=target, overwrite=overwrite)
     ending = ".onnx" if format == "onnx" else ".pt2"
     if target.suffix != ending:
         raise ConfigurationError(f"{target} must end with {ending}, by which other programs know the format {format}.")
-    if target.exists() and not overwrite:
-        raise ConfigurationError(f"{target} already exists; allow overwriting it, or choose another name.")
     if format == "onnx":
         from suprem.zoo.export._onnx import check_available, write_onnx
 

@@ -25,6 +25,8 @@ __all__ = ["Subject", "subject_of"]
 logger = logging.getLogger(__name__)
 
 _UNKNOWN = "no licence is recorded with the weights; ask whoever made them. Not for clinical use."
+_ON_PAGE = "the licence stands on the repository's page, huggingface.co/{repo}. Not for clinical use."
+_ELSEWHERE = ("no licence", "the licence stands")
 _MAX_README_BYTES = 2**20
 
 
@@ -45,6 +47,11 @@ class Subject:
     terms: str
     card: Card | None
     weights_sha256: str
+
+    @property
+    def terms_known(self) -> bool:
+        """A licence is recorded, not only where one may be found."""
+        return not self.terms.startswith(_ELSEWHERE)
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -127,7 +134,7 @@ def subject_of(
                 "result."
             )
         digest = report.sha256
-        terms = known.licence_notice() if known else _terms_beside(Path(report.path))
+        terms = known.licence_notice() if known else _terms_of(source, Path(report.path))
         if known is None:
             logger.warning("%s: %s", source, terms)
     config = network.config
@@ -143,8 +150,10 @@ def subject_of(
     return Subject(network, config, terms, known, digest)
 
 
-def _terms_beside(weights: Path) -> str:
+def _terms_of(source: str, weights: Path) -> str:
     """The licence that the model card beside the weights names in its header, as the Hub reads it."""
+    if source.startswith("hf-hub:"):
+        return _ON_PAGE.format(repo=source.removeprefix("hf-hub:").partition("@")[0])
     path = weights.parent / README
     if not path.is_file() or path.stat().st_size > _MAX_README_BYTES:
         return _UNKNOWN
