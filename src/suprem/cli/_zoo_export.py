@@ -21,7 +21,7 @@ def export(
         str | None,
         typer.Option(help="Meaning of a local file's channels: a label space, or names separated by commas."),
     ] = None,
-    tolerance: Annotated[float, typer.Option(help="Accepted difference, per largest logit.")] = 1e-4,
+    tolerance: Annotated[float, typer.Option(help="Accepted difference, per largest logit.")] = 2e-4,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     cache_dir: Annotated[
         Path | None, typer.Option(help="Where downloads are kept; default: the Hub's cache (HF_HUB_CACHE).")

@@ -14,7 +14,7 @@ __all__ = ["FORMATS", "ExportReport", "Format", "export"]
 
 Format = Literal["torch-export", "onnx", "monai-bundle"]
 FORMATS: tuple[str, ...] = get_args(Format)
-_TOLERANCE = 1e-4  # measured: 0 for a program, up to 1e-5 for ONNX Runtime
+_TOLERANCE = 2e-4  # measured: 0 for a program, up to 4e-5 for ONNX Runtime and windows of 96^3 voxels
 
 
 @dataclass(frozen=True)
