@@ -46,7 +46,7 @@ def write_description(root: Path) -> None:
         "name": "phantoms",
         "channel_names": {"0": "CT"},
         "labels": regions,
-        "regions_class_order": list(range(1, len(table))),
+        "regions_class_order": list(range(1, len(regions))),
         "numTraining": cases,
         "file_ending": ".nii.gz",
     }

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["zoo_app"]
 
-zoo_app = typer.Typer(help="List, inspect, download, verify, convert, export and publish checkpoints.", no_args_is_help=True)
+zoo_app = typer.Typer(
+    help="List, inspect, download, verify, convert, export and publish checkpoints.", no_args_is_help=True
+)
 zoo_app.command("export")(export)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
