@@ -81,11 +81,23 @@ def test_an_unknown_name_is_a_bad_argument(capsys: Capture) -> None:
 
 
 def test_pull_without_network_fails_with_one_sentence(capsys: Capture) -> None:
-    assert main(["zoo", "pull", "unet.suprem_2100"]) == 1  # the tests run with HF_HUB_OFFLINE
+    assert main(["zoo", "pull", "unet.suprem_2100", "--yes"]) == 1  # the tests run with HF_HUB_OFFLINE
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "HF_HUB_OFFLINE" in captured.err
     assert "Traceback" not in captured.err
+
+
+def test_the_licence_is_shown_before_a_download_and_has_to_be_accepted(capsys: Capture) -> None:
+    assert main(["zoo", "pull", "unet.suprem_2100"]) == 2
+    refused = capsys.readouterr()
+    assert refused.out == ""
+    assert "weights apache-2.0 (third party)" in refused.err
+    assert "add --yes" in refused.err
+    assert main(["zoo", "pull", "hf-hub:owner/model"]) == 2
+    assert "the licence stands on the repository's page" in capsys.readouterr().err
+    assert main(["zoo", "pull", "segresnet_tiny.phantom"]) == 0  # it is here already
+    assert "licence" not in capsys.readouterr().err
 
 
 def test_pull_of_something_local_is_a_bad_argument(capsys: Capture, published: Path) -> None:

@@ -84,8 +84,8 @@ def _client(server: HubServer, folder: Path) -> dict[str, Any]:
 def test_terms_come_first(answers: dict[str, Any]) -> None:
     refused = answers["nobody accepts"]
     assert refused["code"] == 2
-    assert "licence CC BY-NC-SA 4.0" in refused["out"]
-    assert "cite: Qu et al." in refused["out"]
+    assert "licence CC BY-NC-SA 4.0" in refused["err"]
+    assert "cite: Qu et al." in refused["err"]
     assert "add --yes" in refused["err"]
 
 

@@ -125,6 +125,26 @@ def cut_off(cache: Path) -> dict[str, Any]:
     }
 
 
+def one(cache: Path) -> dict[str, Any]:
+    """One file, as several processes want it at the same time, or as it comes through a proxy."""
+    from suprem.zoo import hub
+
+    fetched = outcome(
+        lambda: hub.fetch_file(hub.HubFile("acme/shared", "weights.pth"), cache_dir=cache, progress=False).sha256
+    )
+    return {"one": fetched}
+
+
+def terms(cache: Path) -> dict[str, Any]:
+    """The licence is asked for once: not for what is in the cache."""
+    from suprem.zoo.source import pull, terms_before
+
+    source = f"hf-hub:acme/model@{PIN}"
+    before = terms_before(source, cache_dir=cache)
+    pull(source, cache_dir=cache, progress=False)
+    return {"before": before, "after": terms_before(source, cache_dir=cache)}
+
+
 def loading(cache: Path) -> dict[str, Any]:
     """Whole loads through the server; these need torch."""
     from suprem import load_pretrained
@@ -156,5 +176,6 @@ def loading(cache: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     listen()
     mode, folder = sys.argv[1], Path(sys.argv[2])
-    answers = {"online": online, "cut-off": cut_off, "loading": loading}[mode](folder)
+    modes = {"online": online, "cut-off": cut_off, "loading": loading, "one": one, "terms": terms}
+    answers = modes[mode](folder)
     sys.stdout.write(json.dumps(answers))

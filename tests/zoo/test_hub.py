@@ -4,9 +4,13 @@ import hashlib
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -138,6 +142,12 @@ def test_refusals_say_what_to_do(online: dict[str, Any], name: str, message: str
     assert "\n" not in online[name]["message"]
 
 
+def test_a_gated_repository_tells_both_steps(online: dict[str, Any], server: HubServer) -> None:
+    message = online["gated"]["message"]
+    first, second = message.index(f"Ask for it on {server.endpoint}/acme/gated"), message.index("run `hf auth login`")
+    assert first < second
+
+
 @pytest.mark.parametrize("name", ["login", "gated"])
 def test_how_to_log_in_is_told(online: dict[str, Any], name: str) -> None:
     assert "`hf auth login` or set HF_TOKEN" in online[name]["message"]
@@ -196,6 +206,71 @@ def test_what_is_not_cached_offers_the_bundled_checkpoint(cut_off: dict[str, Any
 def test_availability_is_known_without_a_network(cut_off: dict[str, Any]) -> None:
     assert cut_off["is cached"]["result"] is True
     assert cut_off["is cached, other size"]["result"] is False
+
+
+# ------------------------------------------------------------------ many processes, a proxy
+
+
+def test_eight_processes_end_with_one_good_copy(server: HubServer, tmp_path: Path) -> None:
+    server.repos["acme/shared"] = HubRepo({"weights.pth": HubFile(LONG)})
+    environment = client_environment(tmp_path, HF_ENDPOINT=server.endpoint)
+    command = [sys.executable, str(CLIENT), "one", str(tmp_path)]
+    processes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    answers = [json.loads(process.communicate(timeout=300)[0])["one"] for process in processes]
+    assert [answer["result"] for answer in answers] == [sha256(LONG)] * 8
+    folder = tmp_path / "models--acme--shared"
+    blobs = list((folder / "blobs").iterdir())
+    assert [path.name for path in blobs] == [sha256(LONG)]  # and nothing half done
+    assert blobs[0].read_bytes() == LONG
+    assert len(list(folder.rglob("weights.pth"))) == 1
+
+
+class _Proxy(BaseHTTPRequestHandler):
+    """Forwards to the server whatever host a request names, and notes the hosts."""
+
+    target = ""
+    seen: ClassVar[list[str]] = []
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        del format, arguments
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        self.seen.append(parts.netloc)
+        host = self.target if parts.hostname == "hub.invalid" else parts.netloc
+        connection = HTTPConnection(host, timeout=60)
+        connection.request(self.command, f"{parts.path}?{parts.query}", headers=dict(self.headers.items()))
+        answer = connection.getresponse()
+        body = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() != "content-length" or self.command == "HEAD":
+                self.send_header(name, value)
+        if self.command != "HEAD":
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = True
+
+
+def test_a_proxy_is_used(server: HubServer, tmp_path: Path) -> None:
+    server.repos["acme/shared"] = HubRepo({"weights.pth": HubFile(GOOD)})
+    _Proxy.target = server.endpoint.removeprefix("http://")
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), _Proxy)
+    threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        through = {"HTTP_PROXY": f"http://127.0.0.1:{proxy.server_address[1]}", "NO_PROXY": ""}
+        # No name server knows this host, so only the proxy can reach it.
+        answer = run_client("one", tmp_path, HF_ENDPOINT="http://hub.invalid", **through)["one"]
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+    assert answer["result"] == sha256(GOOD)
+    assert "hub.invalid" in _Proxy.seen
+    assert any(host.startswith("127.0.0.1") for host in _Proxy.seen)  # the storage host, too
 
 
 # ------------------------------------------------------------------ whole loads
@@ -261,6 +336,13 @@ def test_a_folder_of_the_hub_is_verified(loaded: dict[str, Any]) -> None:
     result = loaded["verified"]["result"]
     assert result["ok"] is True
     assert {check["name"]: check["outcome"] for check in result["checks"]}["golden outputs"] == "passed"
+
+
+def test_the_licence_is_asked_for_once(loaded: dict[str, Any], server: HubServer, tmp_path: Path) -> None:
+    del loaded  # it made the repository
+    answer = run_client("terms", tmp_path, HF_ENDPOINT=server.endpoint)
+    assert "the licence stands on the repository's page" in answer["before"]
+    assert answer["after"] == ""
 
 
 def test_a_card_loads_through_the_hub(loaded: dict[str, Any]) -> None:

@@ -1,13 +1,13 @@
 """``suprem data pull``: a dataset that the Hub hosts, once its licence was shown."""
 
 import shutil
-import sys
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from suprem.cli._terms import accept_terms
 from suprem.errors import ConfigurationError, OutputError, UnsafeFileError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def pull(
     if spec.hub is None:
         steps = "; ".join(spec.obtain) or "its page tells how"
         raise ConfigurationError(f"{spec.slug} is not on the Hub. How to get it: {steps}. See {spec.homepage}.")
-    _accept(spec, yes=yes)
+    accept_terms(_terms(spec), yes=yes)
     fetch_dataset(spec.hub, out, revision=revision, only=only or ())
     console = stderr_console()
     if unpack:
@@ -49,17 +49,13 @@ def pull(
     typer.echo(f"{spec.slug} is in {out}; go on with `suprem data prepare {spec.slug} --root {out} --out STORE`.")
 
 
-def _accept(spec: "DatasetSpec", *, yes: bool) -> None:
-    """Shows the terms, and goes on only when they are accepted."""
-    typer.echo(f"{spec.title}: licence {' / '.join(fact.text for fact in spec.licence)}; the dataset's page counts.")
-    typer.echo(f"page: https://huggingface.co/datasets/{spec.hub}\naccess: {spec.access}")
-    for text in spec.citation:
-        typer.echo(f"cite: {text}")
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise ConfigurationError("Nobody is there to accept the terms; read them above and add --yes.")
-    typer.confirm("Download under these terms?", abort=True)
+def _terms(spec: "DatasetSpec") -> list[str]:
+    return [
+        f"{spec.title}: licence {' / '.join(fact.text for fact in spec.licence)}; the dataset's page counts.",
+        f"page: https://huggingface.co/datasets/{spec.hub}",
+        f"access: {spec.access}",
+        *(f"cite: {text}" for text in spec.citation),
+    ]
 
 
 def _unpack(archive: Path) -> bool:

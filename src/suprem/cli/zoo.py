@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from suprem.cli._zoo_export import export
+from suprem.cli._zoo_pull import pull
 from suprem.cli._zoo_push import push
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _CacheDir = Annotated[
 ]
 _EXIT_FAILED = 1
 
+zoo_app.command()(pull)
 zoo_app.command()(push)
 
 
@@ -159,22 +161,6 @@ def _contract_lines(known: "Card") -> list[tuple[str, str]]:
 
 def _fact(fact: "Fact") -> str:
     return f"{fact.value} ({fact.confidence}{'; ' + fact.note if fact.note else ''})"
-
-
-@zoo_app.command()
-def pull(
-    name: Annotated[str, typer.Argument(help="A name from `suprem zoo list`, or hf-hub:owner/repo@revision.")],
-    cache_dir: _CacheDir = None,
-    as_json: _Json = False,
-) -> None:
-    """Download a checkpoint into the cache and check its size and hash."""
-    from suprem.zoo.source import pull as download
-
-    pulled = download(name, cache_dir=cache_dir, progress=not as_json)
-    if as_json:
-        _print_json({"name": name, "path": str(pulled.path), "sha256": pulled.sha256})
-    else:
-        typer.echo(f"{pulled.path}\nSHA-256 {pulled.sha256}")
 
 
 @zoo_app.command()

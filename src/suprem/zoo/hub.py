@@ -26,10 +26,12 @@ __all__ = [
     "Fetched",
     "HubFile",
     "cached_card",
+    "cached_folder",
     "fetch_card",
     "fetch_dataset",
     "fetch_file",
     "fetch_folder",
+    "folder_notice",
     "git_hash",
     "progress_bars",
 ]
@@ -108,6 +110,17 @@ def _hub_file(known: Card) -> HubFile:
     return HubFile(place.repo, place.filename, place.revision, known.file.size_bytes, known.file.sha256)
 
 
+def folder_notice(repo: str) -> str:
+    """What a person should know before downloading a repository of weights."""
+    return f"{repo}: the licence stands on the repository's page. Not for clinical use."
+
+
+def cached_folder(repo: str, revision: str | None, *, cache_dir: str | Path | None = None) -> Path | None:
+    """The published folder of a repository in the cache, if its weights are there; asks nobody."""
+    path = _cached(HubFile(repo, "model.safetensors", revision), cache_dir)
+    return path.parent if path else None
+
+
 def fetch_folder(
     repo: str, revision: str | None, *, cache_dir: str | Path | None = None, progress: bool = True
 ) -> Path:
@@ -124,7 +137,7 @@ def fetch_folder(
     """
     if revision is None:
         logger.warning("hf-hub:%s names no revision; add @COMMIT to get the same weights again.", repo)
-    notice = f"{repo}: the licence stands on the repository's page. Not for clinical use."
+    notice = folder_notice(repo)
     options: dict[str, Any] = {"cache_dir": cache_dir, "progress": progress}
     config = fetch_file(HubFile(repo, "config.json", revision), max_bytes=_MAX_CONFIG_BYTES, notice=notice, **options)
     fetch_file(HubFile(repo, "model.safetensors", config.commit), **options)

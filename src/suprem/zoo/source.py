@@ -10,7 +10,7 @@ from suprem.errors import CheckpointError, ConfigurationError, IntegrityError
 from suprem.zoo.card import Card, bundled_folder, card, list_checkpoints
 from suprem.zoo.config import ModelConfig
 
-__all__ = ["Origin", "is_available_offline", "pull", "resolve"]
+__all__ = ["Origin", "is_available_offline", "pull", "resolve", "terms_before"]
 
 _FILE_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".ckpt")
 # The client keeps a revision as a path below the cache; git allows neither a leading slash nor two dots.
@@ -165,6 +165,25 @@ def pull(source: str, *, cache_dir: str | Path | None = None, progress: bool = T
     if source in list_checkpoints():
         return _fetched(card(source), cache_dir, progress)
     return resolve(source, cache_dir=cache_dir, progress=progress)
+
+
+def terms_before(source: str, *, cache_dir: str | Path | None = None) -> str:
+    """What a person has to know before :func:`pull` downloads; empty when nothing has to be downloaded.
+
+    Args:
+        source: card name or ``hf-hub:owner/repo@revision``.
+        cache_dir: where downloads are kept; the Hub's own cache by default.
+    """
+    from suprem.zoo.hub import cached_card, cached_folder, folder_notice
+
+    if source in list_checkpoints():
+        known = card(source)
+        here = known.location.kind == "bundled" or cached_card(known, cache_dir=cache_dir) is not None
+        return "" if here else known.licence_notice()
+    found = _HUB.fullmatch(source.removeprefix("hf-hub:")) if source.startswith("hf-hub:") else None
+    if found is None or cached_folder(found["repo"], found["revision"], cache_dir=cache_dir) is not None:
+        return ""
+    return folder_notice(found["repo"])
 
 
 def is_available_offline(name: str, *, cache_dir: str | Path | None = None) -> bool:
