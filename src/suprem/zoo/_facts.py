@@ -145,7 +145,7 @@ def _output_rows(
     """Number of classes in the file and the kind of output layer they come from; (0, None) without one."""
     # One class is as good as any: the sizes of the output layer are not compared here, everything else is.
     plain = blueprint(backbone, 1, "conv", in_channels, kwargs)
-    pairs = match(plain, state.tensors, source, backbone)
+    pairs = match(plain, state.tensors, source, backbone, values=False)
     for name, tensor in state.tensors.items():
         if name.rsplit(".", 1)[-1] == "organ_embedding":
             return _row_count(tensor, name, source), "universal"

@@ -1,6 +1,6 @@
 """Copies matched tensors into a network and records what happened."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -13,7 +13,7 @@ from suprem.zoo.report import LoadReport
 from suprem.zoo.source import Origin
 from suprem.zoo.state_dict import StateDict
 
-__all__ = ["check_counts", "fill"]
+__all__ = ["check_counts", "fill", "is_whole"]
 
 
 def fill(
@@ -25,10 +25,13 @@ def fill(
     origin: Origin,
     notes: tuple[str, ...],
 ) -> LoadReport:
-    """Copies the paired tensors into ``network``.
+    """Puts the paired tensors into ``network``.
+
+    They are put in place, not copied: those of a ``.safetensors`` file stay mapped from it until they are changed, so
+    the weights are in memory once, and once for all processes that load them.
 
     Args:
-        network: real, with its random initial values.
+        network: with its random initial values, or a blueprint where :func:`is_whole`.
         state: the file.
         pairs: which tensor goes where.
         rows: for each output channel the channel of the file to copy, or ``None`` to leave the initial values.
@@ -44,7 +47,8 @@ def fill(
     fitted = network.repeat_input_channels(network.resize_tables(body, pairs.body))
     used = any(row is not None for row in rows)
     head = {key: _new_head(key, own[key], pairs, state, rows if used else [], origin) for key in network.head_keys}
-    network.load_state_dict({**own, **fitted, **head}, strict=True)
+    placed = _independent({**fitted, **head}, own)
+    network.load_state_dict({**own, **placed}, strict=True, assign=True)
 
     whole = used and None not in rows
     loaded = tuple(key for key in own if key in fitted or (whole and key in head))
@@ -66,6 +70,27 @@ def fill(
         new_classes=fresh,
         notes=notes + _warnings(pairs, fresh, target),
     )
+
+
+def is_whole(network: SegmentationNetwork, pairs: Match, rows: Sequence[int | None]) -> bool:
+    """Whether the file fills every tensor of the network, so that none needs an initial value."""
+    own = network.state_dict().keys()
+    kept = len(own) == len(list(network.parameters())) + len(list(network.buffers()))  # nothing that is not saved
+    return kept and None not in rows and own == {*pairs.body, *pairs.head}
+
+
+def _independent(tensors: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors in the network's type, none of which shares memory with another one or keeps more than it needs."""
+    seen = set[int]()
+    result = {}
+    for key, tensor in tensors.items():
+        tensor = tensor.to(own[key].dtype).contiguous()
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() > tensor.nbytes:
+            tensor = tensor.clone()
+        seen.add(tensor.untyped_storage().data_ptr())
+        result[key] = tensor
+    return result
 
 
 def _warnings(pairs: Match, fresh: tuple[str, ...], target: Channels) -> tuple[str, ...]:
@@ -92,6 +117,8 @@ def _new_head(
             f"{origin.source}: {key} {has}, which does not go with {tuple(own.shape)}; the file is incomplete or for "
             "another width of the network."
         )
+    if None not in rows:
+        return found if list(rows) == list(range(len(found))) else found[list(rows)]
     result = own.clone()
     if own.isnan().any():
         result = random_codes(len(own), float(found.float().norm(dim=1).mean()))

@@ -13,7 +13,7 @@ from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import ConfigurationError
 from suprem.zoo._classes import Activation, Channels, shared_rows, subset_note, wanted_channels
 from suprem.zoo._facts import Facts, Head, Overrides, gather_facts
-from suprem.zoo._fill import check_counts, fill
+from suprem.zoo._fill import check_counts, fill, is_whole
 from suprem.zoo._match import blueprint, match
 from suprem.zoo.config import ModelConfig, Preprocessing
 from suprem.zoo.report import LoadReport
@@ -109,17 +109,18 @@ def _load(origin: Origin, overrides: Overrides, wishes: _Wishes) -> Segmentation
     target = wanted_channels(wishes.classes, wishes.activation, facts.known, source)
     head = _target_head(wishes.head, facts, target, source)
     # Checked against names and shapes alone first: a file must not make us allocate more than it holds.
-    pairs = match(
-        blueprint(facts.backbone, target.count, head, facts.in_channels, facts.kwargs),
-        state.tensors,
-        source,
-        facts.backbone,
-    )
+    plan = blueprint(facts.backbone, target.count, head, facts.in_channels, facts.kwargs)
+    pairs = match(plan, state.tensors, source, facts.backbone)
     rows = shared_rows(target, facts.known if facts.head == head else None)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(wishes.seed)  # torch.manual_seed would seed every GPU as well
-        network = create_model(
-            facts.backbone, num_classes=target.count, in_channels=facts.in_channels, head=head, **facts.kwargs
+        # Initial values take longer to draw than weights to read.
+        network = (
+            plan
+            if is_whole(plan, pairs, rows)
+            else create_model(
+                facts.backbone, num_classes=target.count, in_channels=facts.in_channels, head=head, **facts.kwargs
+            )
         )
         report = fill(network, state, pairs, rows, target, origin, facts.notes + subset_note(target, facts.known))
     notes = check_counts(origin, state, report, network.head_keys)
