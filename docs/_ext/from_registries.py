@@ -22,6 +22,7 @@ import suprem
 from suprem import labels, zoo
 from suprem.cli._shell import app
 from suprem.inference import postprocessing
+from suprem.zoo import card_parts
 
 DOCS = Path(__file__).resolve().parents[1]
 ROOT = DOCS.parent
@@ -78,6 +79,7 @@ def write_all() -> None:
         "structures.md": structures_page(),
         "command-line.md": command_line_page(),
         "post-processing.md": post_processing_page(),
+        "formats.md": schema_page(),
         "measurements.md": measurements_page(),
         **checkpoint_pages(),
         **dataset_pages(table),
@@ -120,14 +122,76 @@ def checkpoint_pages() -> dict[str, str]:
     names = suprem.list_checkpoints()
     cards = {name: zoo.card(name) for name in names}
     toc = "\n".join(f"checkpoint-{name}" for name in names)
+    rows = [checkpoint_row(name, card) for name, card in cards.items()]
+    head = ["name", "network", "parameters", "pre-training", "classes", "size", "licence of the weights"]
     overview = (
         "# Checkpoints\n\nGenerated from the cards in `zoo/`. `suprem zoo show NAME` prints the same.\n\n"
-        "```{toctree}\n:maxdepth: 1\n\n" + toc + "\n```\n"
+        + table(head, rows)
+        + "\n```{toctree}\n:maxdepth: 1\n\n"
+        + toc
+        + "\n```\n"
     )
     return {
         "checkpoints.md": overview,
         **{f"checkpoint-{name}.md": card_page(name, card) for name, card in cards.items()},
     }
+
+
+def checkpoint_row(name: str, card: Any) -> list[Any]:
+    """A card in one line."""
+    form = card.architecture
+    return [
+        f"[`{name}`](checkpoint-{name}.md)",
+        form.backbone if form.built else f"{form.backbone}, not loadable",
+        f"{form.parameters / 1e6:.2f} M" if form.parameters else "not recorded",
+        f"{card.supervision.value}; {card.training_data.value}",
+        len(card.class_names) or "none",
+        f"{card.file.size_bytes / 1e6:.1f} MB" if card.file.size_bytes else card.file.approximate_size,
+        card.licences.weights.value,
+    ]
+
+
+def schema_page() -> str:
+    """The fields of ``config.json`` and of a card, from the dataclasses that check them."""
+    parts = [
+        "# Formats of a checkpoint\n",
+        "Unknown keys, missing keys and wrong types are errors that name the file and the key.\n",
+        "## The published folder\n",
+        table(
+            ["file", "what it is"],
+            [
+                ["`model.safetensors`", "the tensors, under the names of the published checkpoints"],
+                ["`config.json`", "below; it names a registered backbone, never a Python path"],
+                ["`golden.safetensors`", "a seeded input's outputs, at most 100 kB; absent with head `none`"],
+                ["`README.md`", "the model card, with the metadata of the Hub"],
+            ],
+        ),
+        fields_of("config.json", zoo.ModelConfig, {"format_version": "1"}),
+        fields_of("preprocessing", zoo.Preprocessing, {}),
+        "## The card\n\nOne YAML file per checkpoint in `zoo/`, named after it; it describes files elsewhere.\n",
+        fields_of("card", zoo.Card, {"format_version": "1"}),
+    ]
+    for name in card_parts.__all__:
+        part = getattr(card_parts, name)
+        if dataclasses.is_dataclass(part):
+            parts.append(fields_of(name, part, {}))
+    return "\n".join(parts)
+
+
+def fields_of(title: str, cls: Any, constant: dict[str, str]) -> str:
+    """One row per field: type, default, and what its class says about it."""
+    text = inspect.getdoc(cls) or ""
+    said = {name: " ".join(line.split()) for name, line in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", text, re.M)}
+    rows: list[list[Any]] = [[f"`{name}`", value, "", "of this format"] for name, value in constant.items()]
+    for field in dataclasses.fields(cls):
+        kind = (
+            field.type.__name__ if type(field.type) is type else re.sub(r"\b[a-z_.]+\.(?=[A-Z])", "", str(field.type))
+        )
+        optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        default = "" if field.default is dataclasses.MISSING else f"`{field.default!r}`"
+        told = re.sub(r":\w+:`~?([^`]*)`", r"`\1`", said.get(field.name, "").replace("``", "`"))
+        rows.append([f"`{field.name}`", f"`{kind}`", default if optional else "required", told])
+    return f"### {title}\n\n{summary(cls)}\n\n" + table(["field", "type", "default", "meaning"], rows)
 
 
 def card_page(name: str, card: Any) -> str:

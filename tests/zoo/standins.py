@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import re
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -70,3 +71,40 @@ def load_check(shared_folder: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+# Token counts of the pre-training on 16 x 96 x 96 voxels, the token of the class included.
+UNIMISS_TOKENS = {
+    **{f"transformer.pos_embed{n}": tokens for n, tokens in enumerate((4609, 577, 73, 10), 1)},
+    **{f"DecPosEmbed{n}": tokens for n, tokens in enumerate((73, 577, 4609))},
+}
+UNIMISS_FRESH = (
+    "transposeconv_stage3.weight",
+    "transposeconv_stage3.bias",
+    "stage3_de.conv.weight",
+    "stage3_de.norm.weight",
+    "stage3_de.norm.bias",
+)
+
+
+def unimiss(form: str) -> dict[str, torch.Tensor]:
+    """The layout of the published file, from our own names by the rule of the facts read backwards."""
+    from suprem.backbones import create_model
+    from suprem.zoo import card
+
+    own = create_model("mit", num_classes=1, **card(f"mit.unimiss_{form}_5022").architecture.kwargs).state_dict()
+    state: dict[str, torch.Tensor] = {}
+    for key, value in own.items():
+        if key in UNIMISS_FRESH or key.split(".")[0].endswith("cls_conv"):
+            continue
+        split = re.sub(r"(pos_embed|patch_embed|DecPosEmbed|DecEmbed|attn\.sr)", r"\1@", key)
+        if key in UNIMISS_TOKENS:
+            value = value.new_empty(1, UNIMISS_TOKENS[key], value.shape[2])
+        if "@" in split:
+            flat = value if value.ndim < 5 else value[..., 0]
+            state[split.replace("@", "2D")] = torch.zeros_like(flat)
+        state[split.replace("@", "3D")] = filling(key, value.shape)
+    pretext = ("transformer.cls_tokens1", "transformer.cls_tokens2.weight", "cls_tokens0.bias")
+    layout = {f"backbone.{key}": value for key, value in state.items()}
+    layout |= {f"backbone.{key}": torch.zeros(2, 2) for key in pretext}
+    return layout | {"head.mlp.0.weight": torch.zeros(2, 2), "head.last_layer.weight_g": torch.zeros(2, 1)}

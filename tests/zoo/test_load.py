@@ -291,10 +291,19 @@ def test_the_order_of_the_file_does_not_matter(save: Save) -> None:
 
 def test_equal_shapes_under_other_names_are_refused(save: Save) -> None:
     state = {f"stage{i}": value for i, value in enumerate(tiny(32).values())}
-    with pytest.raises(ConfigurationError, match="names of no known backbone"):
+    with pytest.raises(ConfigurationError, match="is not recognised: none of its names, such as stage0"):
         load_pretrained(save({"net": state}))
     with pytest.raises(CheckpointError, match=r"69 missing.*71 unexpected \(stage0"):
         load_pretrained(save({"net": state}), backbone="segresnet_tiny", source_classes=[], classes=["liver"])
+
+
+def test_a_file_that_was_never_meant_for_us_hears_what_comes_closest(save: Save) -> None:
+    state = {key: value for key, value in tiny(32).items() if key.startswith("down_layers.0")}
+    state |= {f"other.{n}": torch.zeros(1) for n in range(3)}
+    with pytest.raises(
+        ConfigurationError, match=r"not recognised\. The closest backbone is 'segresnet_tiny', but 3 of the"
+    ):
+        load_pretrained(save({"net": state}))
 
 
 def altered(kind: str) -> dict[str, torch.Tensor]:
@@ -354,6 +363,43 @@ def test_the_wrong_backbone_is_told_the_right_one(
 def test_the_backbone_is_found_from_the_names(save: Save, segresnet: dict[str, torch.Tensor]) -> None:
     assert load_pretrained(save(published(segresnet))).config.backbone == "segresnet"
     assert load_pretrained(save(published(tiny(32)))).config.backbone == "segresnet_tiny"
+
+
+def test_a_wider_published_form_is_found_from_its_shapes(save: Save) -> None:
+    wide = create_model("segresnet", num_classes=32, init_filters=32).state_dict()
+    assert load_pretrained(save(published(wide))).config.backbone_kwargs == {"init_filters": 32}
+
+
+def test_tensors_that_share_memory_in_the_file_are_independent_in_the_network(save: Save) -> None:
+    state = tiny(32)
+    norms = [key for key in state if key.startswith("down_layers.0.1.norm")]
+    shared = torch.cat([state[key] for key in norms])
+    for place, key in enumerate(norms):
+        state[key] = shared[8 * place : 8 * place + 8]
+    state[norms[1]] = state[norms[0]]
+    network = load_pretrained(save(published(state)))
+    own = network.state_dict()
+    for key in norms:
+        assert torch.equal(own[key], state[key])
+        assert own[key].untyped_storage().nbytes() == own[key].nbytes
+    network.get_parameter(norms[0]).data.add_(1)
+    assert torch.equal(network.state_dict()[norms[1]], state[norms[1]])
+
+
+def test_training_a_network_leaves_its_file_alone(tmp_path: Path) -> None:
+    from suprem.zoo import ModelConfig, save_folder
+
+    first = create_model("segresnet_tiny", num_classes=1).eval()
+    first.config = ModelConfig("segresnet_tiny.x", "segresnet_tiny", ("liver",))
+    save_folder(first, tmp_path / "m")
+    content = (tmp_path / "m" / "model.safetensors").read_bytes()
+    one, two = (load_pretrained(f"local-dir:{tmp_path / 'm'}") for _ in range(2))
+    assert all(parameter.requires_grad and not parameter.is_meta for parameter in one.parameters())
+    with torch.no_grad():
+        for parameter in one.parameters():
+            parameter.add_(1)
+    assert (tmp_path / "m" / "model.safetensors").read_bytes() == content
+    assert all(torch.equal(a, b) for a, b in zip(two.parameters(), first.parameters(), strict=True))
 
 
 def test_another_width_points_at_the_options(save: Save, wrapper: dict[str, torch.Tensor]) -> None:

@@ -5,7 +5,6 @@ and shapes other tests compare with recorded digests.
 """
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,16 @@ from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import CheckpointError
 from suprem.zoo import card, load_pretrained
 from suprem.zoo.hub import Fetched
-from tests.zoo.standins import filled, filling, load_check, published, wrong_values
+from tests.zoo.standins import (
+    UNIMISS_FRESH,
+    UNIMISS_TOKENS,
+    filled,
+    filling,
+    load_check,
+    published,
+    unimiss,
+    wrong_values,
+)
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 CLASSES = ("liver", "spleen", "aorta")
@@ -116,33 +124,6 @@ def test_med3d_with_a_tensor_missing(offer: Offer) -> None:
 HEADS = (*(f"ds{level}_cls_conv" for level in range(4)), "cls_conv")
 # Tensors in the file, those that it fills, and all of the network.
 FORMS = {"tiny": (207, 146, 161), "small": (481, 394, 409)}
-# Token counts of the pre-training on 16 x 96 x 96 voxels, the token of the class included.
-PUBLISHED_TOKENS = {
-    **{f"transformer.pos_embed{n}": tokens for n, tokens in enumerate((4609, 577, 73, 10), 1)},
-    **{f"DecPosEmbed{n}": tokens for n, tokens in enumerate((73, 577, 4609))},
-}
-FRESH = ("transposeconv_stage3.weight", "transposeconv_stage3.bias", "stage3_de.conv.weight", "stage3_de.norm.weight",
-         "stage3_de.norm.bias")  # fmt: skip
-
-
-def unimiss(form: str) -> dict[str, torch.Tensor]:
-    """The layout of the published file, from our own names by the rule of the facts read backwards."""
-    own = create_model("mit", num_classes=1, **card(f"mit.unimiss_{form}_5022").architecture.kwargs).state_dict()
-    state: dict[str, torch.Tensor] = {}
-    for key, value in own.items():
-        if key in FRESH or key.split(".")[0].endswith("cls_conv"):
-            continue
-        split = re.sub(r"(pos_embed|patch_embed|DecPosEmbed|DecEmbed|attn\.sr)", r"\1@", key)
-        if key in PUBLISHED_TOKENS:
-            value = value.new_empty(1, PUBLISHED_TOKENS[key], value.shape[2])
-        if "@" in split:
-            flat = value if value.ndim < 5 else value[..., 0]
-            state[split.replace("@", "2D")] = torch.zeros_like(flat)
-        state[split.replace("@", "3D")] = filling(key, value.shape)
-    pretext = ("transformer.cls_tokens1", "transformer.cls_tokens2.weight", "cls_tokens0.bias")
-    layout = {f"backbone.{key}": value for key, value in state.items()}
-    layout |= {f"backbone.{key}": torch.zeros(2, 2) for key in pretext}
-    return layout | {"head.mlp.0.weight": torch.zeros(2, 2), "head.last_layer.weight_g": torch.zeros(2, 1)}
 
 
 def content_of(form: str) -> dict[str, Any]:
@@ -164,15 +145,15 @@ def test_unimiss(form: str, offer: Offer) -> None:
     assert report is not None
     assert report.container == "student"
     assert (len(report.loaded), len(network.state_dict())) == (FORMS[form][1], in_network)
-    assert report.initialised == (*FRESH, *(f"{head}.{kind}" for head in HEADS for kind in ("weight", "bias")))
+    assert report.initialised == (*UNIMISS_FRESH, *(f"{head}.{kind}" for head in HEADS for kind in ("weight", "bias")))
     if SHARED.is_dir():
         assert len(report.dropped) == in_file - FORMS[form][1]
         assert not any("card" in note for note in report.notes)
     assert all("2D" in name or "cls_tokens" in name or ".head." in name for name in report.dropped)
-    assert set(report.adapted) == set(PUBLISHED_TOKENS)
-    assert wrong_values(network, set(report.loaded) - set(PUBLISHED_TOKENS)) == []
+    assert set(report.adapted) == set(UNIMISS_TOKENS)
+    assert wrong_values(network, set(report.loaded) - set(UNIMISS_TOKENS)) == []
     assert any("5 tensors beside the output layer" in note for note in report.notes)
-    for key, tokens in PUBLISHED_TOKENS.items():
+    for key, tokens in UNIMISS_TOKENS.items():
         own = network.get_parameter(key)
         table = filling(key, (1, tokens, own.shape[2])).numpy()[0]
         if key.startswith("Dec") or key.endswith("4"):
@@ -189,8 +170,9 @@ def test_unimiss_for_another_patch(offer: Offer, tmp_path: Path) -> None:
     assert network.get_parameter("DecPosEmbed0").shape == (1, 12 * 4 * 4, 256)
     assert network.load_report is not None
     assert len(network.load_report.loaded) == 146
-    with pytest.raises(CheckpointError, match=r"248 missing.*check in_channels, backbone_kwargs"):
-        load(source)  # found to be of this backbone, whose default form is the small one
+    found = load(source)  # by its names: the default form of this backbone is the small one
+    assert found.config is not None
+    assert {key: tuple(found.config.backbone_kwargs[key]) for key in tiny} == tiny
 
 
 def test_an_own_file_for_another_patch_keeps_its_classes(tmp_path: Path) -> None:
@@ -209,7 +191,7 @@ def test_an_own_file_for_another_patch_keeps_its_classes(tmp_path: Path) -> None
     )
     report = network.load_report
     assert report is not None
-    assert (report.initialised, report.dropped, set(report.adapted)) == ((), (), set(PUBLISHED_TOKENS))
+    assert (report.initialised, report.dropped, set(report.adapted)) == ((), (), set(UNIMISS_TOKENS))
     for head in HEADS:
         assert torch.equal(network.get_parameter(f"{head}.weight"), state[f"{head}.weight"][[1, 0]])
 

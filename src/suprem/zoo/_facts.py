@@ -8,7 +8,8 @@ import torch
 
 from suprem.errors import CheckpointError, ConfigurationError
 from suprem.zoo._classes import DEFAULT_SPACE, Channels, channels_of_file, check_rows
-from suprem.zoo._match import blueprint, detect_backbone, match
+from suprem.zoo._match import match
+from suprem.zoo._recognise import blueprint, detect_backbone
 from suprem.zoo.config import Preprocessing
 from suprem.zoo.source import Origin
 from suprem.zoo.state_dict import StateDict
@@ -136,7 +137,10 @@ def _backbone_of(origin: Origin, state: StateDict, overrides: Overrides) -> tupl
         return origin.config.backbone, origin.config.backbone_kwargs
     if origin.card is not None:
         return origin.card.architecture.backbone, origin.card.architecture.kwargs
-    return overrides.backbone or detect_backbone(state.tensors, origin.source), overrides.kwargs or {}
+    if overrides.backbone is not None:
+        return overrides.backbone, overrides.kwargs or {}
+    backbone, kwargs = detect_backbone(state.tensors, origin.source)
+    return backbone, kwargs if overrides.kwargs is None else overrides.kwargs
 
 
 def _output_rows(

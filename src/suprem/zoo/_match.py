@@ -1,39 +1,16 @@
 """Pairs the tensors of a file with those of a network, by name, before the network takes any memory."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
 
-from suprem.backbones import create_model, list_backbones
 from suprem.backbones._base import SegmentationNetwork
-from suprem.errors import CheckpointError, ConfigurationError
+from suprem.errors import CheckpointError
+from suprem.zoo._recognise import closest_backbone, listed
 
-__all__ = ["Match", "blueprint", "closest_backbone", "detect_backbone", "match"]
-
-_SHOWN = 12
-_SIMILAR = 0.9
-
-
-class _ReadableSchedules(TorchFunctionMode):
-    """Keeps ``linspace`` real: Swin UNETR reads its stochastic-depth schedule while it is built."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if func is torch.linspace:
-            kwargs["device"] = "cpu"
-        return func(*args, **kwargs)
-
-
-def blueprint(
-    backbone: str, num_classes: int, head: str, in_channels: int, kwargs: Mapping[str, Any]
-) -> SegmentationNetwork:
-    """The network without memory behind its tensors: names and shapes only."""
-    with torch.device("meta"), _ReadableSchedules():
-        return create_model(backbone, num_classes=num_classes, in_channels=in_channels, head=head, **kwargs)
+__all__ = ["Match", "match"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +41,7 @@ def match(
     """Pairs by name and refuses anything that does not fit.
 
     Args:
-        network: a real network or its :func:`blueprint`.
+        network: a real network or its :func:`suprem.zoo._recognise.blueprint`.
         tensors: the file's tensors without ``module.``.
         source: what messages call the file.
         backbone: registered name of the network, for messages.
@@ -92,7 +69,7 @@ def match(
         raise CheckpointError(_explain(problems, tensors, source, backbone))
     broken = [name for name in found.values() if not _is_finite(tensors[name])] if values else []
     if broken:
-        raise CheckpointError(f"{source} has NaN or infinite values in {_listed(broken)}; the training had diverged.")
+        raise CheckpointError(f"{source} has NaN or infinite values in {listed(broken)}; the training had diverged.")
     return Match(
         body={k: v for k, v in found.items() if k not in head_keys},
         head={k: v for k, v in found.items() if k in head_keys},
@@ -127,7 +104,7 @@ def _explain(problems: Mapping[str, list[str]], tensors: Mapping[str, torch.Tens
     likely = closest_backbone(tensors)
     if likely is not None and likely != backbone:
         return f"{source} looks like a {likely} checkpoint, not {backbone}: load it with backbone={likely!r}."
-    parts = [f"{len(names)} {what} ({_listed(names)})" for what, names in problems.items() if names]
+    parts = [f"{len(names)} {what} ({listed(names)})" for what, names in problems.items() if names]
     if likely is None:
         advice = "It looks like no backbone of this version; check which network it was trained with."
     else:
@@ -135,49 +112,3 @@ def _explain(problems: Mapping[str, list[str]], tensors: Mapping[str, torch.Tens
             "The names are those of this backbone; check in_channels, backbone_kwargs and that the file is complete."
         )
     return f"{source} does not fit backbone {backbone!r}: {', '.join(parts)}. {advice}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    every = list(names)
-    more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
-    return ", ".join(every[:_SHOWN]) + more
-
-
-def closest_backbone(tensors: Mapping[str, torch.Tensor]) -> str | None:
-    """The registered backbone whose default form has the names of these tensors; equal names go by shapes.
-
-    Returns:
-        ``None`` when fewer than nine in ten names belong to any of them.
-    """
-    best: tuple[float, float, str] | None = None
-    for name in list_backbones():
-        network = blueprint(name, 1, "conv", 1, {})
-        own = network.state_dict()
-        try:
-            pairs = [(n, t) for n, t in network.translate_keys(tensors).items() if t is not None]
-        except CheckpointError:  # two names for one tensor: not this layout
-            continue
-        if not pairs:
-            continue
-        named = sum(t in own for _, t in pairs) / len(pairs)
-        shaped = sum(t in own and tensors[n].shape == own[t].shape for n, t in pairs) / len(pairs)
-        if named >= _SIMILAR:
-            best = max(best or (0.0, 0.0, ""), (shaped, named, name))
-        if named == 1.0 and shaped >= _SIMILAR:  # no other can fit better, and building them all takes seconds
-            break
-    return best[2] if best else None
-
-
-def detect_backbone(tensors: Mapping[str, torch.Tensor], source: str) -> str:
-    """The backbone of a file whose user did not name it.
-
-    Raises:
-        ConfigurationError: the names belong to no registered backbone.
-    """
-    found = closest_backbone(tensors)
-    if found is None:
-        raise ConfigurationError(
-            f"{source} has tensor names of no known backbone, such as {_listed(list(tensors)[:3])}; "
-            f"known are {', '.join(list_backbones())}."
-        )
-    return found

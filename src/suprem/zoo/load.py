@@ -14,7 +14,8 @@ from suprem.errors import ConfigurationError
 from suprem.zoo._classes import Activation, Channels, shared_rows, subset_note, wanted_channels
 from suprem.zoo._facts import Facts, Head, Overrides, gather_facts
 from suprem.zoo._fill import check_counts, fill, is_whole
-from suprem.zoo._match import blueprint, match
+from suprem.zoo._match import match
+from suprem.zoo._recognise import blueprint
 from suprem.zoo.config import ModelConfig, Preprocessing
 from suprem.zoo.report import LoadReport
 from suprem.zoo.source import Origin, resolve
