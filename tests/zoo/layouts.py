@@ -130,7 +130,10 @@ def layouts() -> Iterator[Layout]:
         yield Layout(f"UniMiSS {name}", lambda n=name: published(unimiss_student(n), "student"), "new classes", FRESH)
     yield Layout("MONAI SegResNet, 16 filters", lambda: zeros("segresnet", 32), "as it is", {})
     yield Layout("MONAI SegResNet, 32 filters", lambda: zeros("segresnet", 32, init_filters=32), "as it is", {})
-    yield Layout("MONAI UNet", monai_unet, "as it is", {})
+    nine = {"source_classes": "abdomenatlas_1_0"}
+    yield Layout("MONAI UNet", lambda: monai_unet(0), "as it is", nine)
+    yield Layout("MONAI UNet", lambda: monai_unet(0), "new classes", {"classes": FRESH["classes"], **nine})
+    yield Layout("MONAI UNet, 2 residual units", lambda: monai_unet(2), "as it is", nine)
     yield Layout("MONAI DynUNet", monai_dynunet, "as it is", {})
     stage = {"encoder.stages.0.0.convs.0.conv.weight": torch.zeros(32, 1, 3, 3, 3)}
     seg = {"decoder.seg_layers.0.weight": torch.zeros(2, 32, 1, 1, 1)}
@@ -142,12 +145,14 @@ def layouts() -> Iterator[Layout]:
     yield Layout("anything else", lambda: {"layer.weight": torch.zeros(3, 3)}, "as it is", {})
 
 
-def monai_unet() -> Tensors:
-    """The U-Net of the reference's benchmark, of MONAI's class."""
+def monai_unet(units: int) -> Tensors:
+    """The U-Net of the reference's benchmark, of MONAI's class, without and with residual units."""
     from monai.networks.nets import UNet
 
-    network = UNet(spatial_dims=3, in_channels=1, out_channels=9, channels=(8, 16, 32, 64), strides=(2, 2, 2))
-    return dict(network.state_dict())
+    sizes: dict[str, Any] = {"channels": (64, 128, 256, 512), "strides": (2, 2, 2), "num_res_units": units}
+    with torch.device("meta"):
+        state = UNet(spatial_dims=3, in_channels=1, out_channels=9, **sizes).state_dict()
+    return {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in state.items()}
 
 
 def monai_dynunet() -> Tensors:

@@ -207,6 +207,15 @@ class SegmentationNetwork(nn.Module):
         """:meth:`translate_keys` after the wrapper prefixes are gone; backbones with foreign layouts override it."""
         return {name: None if name.startswith(TEXT_HEAD_PREFIXES) else name for name in names}
 
+    def supplied(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Tensors that a foreign file does not hold and that follow from it, under this network's names.
+
+        Args:
+            tensors: those of the file, under its names.
+        """
+        del tensors
+        return {}
+
     def resize_tables(self, state: Mapping[str, torch.Tensor], names: Mapping[str, str]) -> dict[str, torch.Tensor]:
         """Fits the position tables of a file to this network; other tensors are returned as they are.
 

@@ -9,7 +9,7 @@ import torch
 from suprem.errors import CheckpointError, ConfigurationError
 from suprem.zoo._classes import DEFAULT_SPACE, Channels, channels_of_file, check_rows
 from suprem.zoo._match import match
-from suprem.zoo._recognise import blueprint, detect_backbone
+from suprem.zoo._recognise import blueprint, completed, detect_backbone
 from suprem.zoo.config import Preprocessing
 from suprem.zoo.source import Origin
 from suprem.zoo.state_dict import StateDict
@@ -45,6 +45,7 @@ class Facts:
         known: what its channels mean; ``None`` exactly when ``head`` is.
         preprocessing: input contract.
         in_channels: input channels of the network to make.
+        state: the tensors, with those that follow from the file.
         notes: what a user should know.
     """
 
@@ -54,6 +55,7 @@ class Facts:
     known: Channels | None
     preprocessing: Preprocessing
     in_channels: int
+    state: StateDict
     notes: tuple[str, ...]
 
 
@@ -72,6 +74,8 @@ def gather_facts(origin: Origin, state: StateDict, overrides: Overrides, in_chan
     """
     backbone, kwargs = _backbone_of(origin, state, overrides)
     channels = (origin.config.in_channels if origin.config else 1) if in_channels is None else in_channels
+    if not origin.described:
+        state = completed(state, backbone, kwargs, channels)
     rows, found = _output_rows(state, backbone, kwargs, channels, origin.source)
     head, known = _announced(origin)
     gives_up = overrides.source_classes is not None and not overrides.source_classes
@@ -99,6 +103,7 @@ def gather_facts(origin: Origin, state: StateDict, overrides: Overrides, in_chan
         known=known,
         preprocessing=overrides.preprocessing or _preprocessing(origin),
         in_channels=channels,
+        state=state,
         notes=tuple(note for note, applies in unsure.items() if applies),
     )
 

@@ -12,8 +12,9 @@ from suprem.backbones import create_model, list_backbones
 from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import CheckpointError, ConfigurationError
 from suprem.zoo.card import card, list_checkpoints
+from suprem.zoo.state_dict import StateDict
 
-__all__ = ["blueprint", "closest_backbone", "detect_backbone", "listed"]
+__all__ = ["blueprint", "closest_backbone", "completed", "detect_backbone", "listed"]
 
 _SHOWN = 12
 _SIMILAR = 0.9
@@ -25,7 +26,6 @@ _NOT_YET = (
     (re.compile(r"conv_blocks_context\.\d+\.blocks\."), "an nnU-Net (version 1)"),
     (re.compile(r"conv_blocks_context\.\d+\.\d+\.conv"), "a STU-Net"),
     (re.compile(r"(skip_layers|input_block|downsamples\.\d+)\..*conv\d?\."), "a DynUNet of MONAI"),
-    (re.compile(r"(model\.)?1\.submodule\.\d"), "a UNet of MONAI, whose output layer is a transposed convolution"),
 )
 """Layouts that are known and not read, by a tensor name that only they have."""
 
@@ -48,8 +48,13 @@ def blueprint(
         return create_model(backbone, num_classes=num_classes, in_channels=in_channels, head=head, **kwargs)
 
 
-def _candidates() -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every backbone with its defaults, and the forms in which it was published besides."""
+def _candidates(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every backbone with its defaults, the forms in which it was published besides, and those that the file tells."""
+    from suprem.backbones._unet_monai import options_of
+
+    told = options_of(tensors)
+    if told is not None:
+        yield "unet_monai", told
     yield from ((name, {}) for name in list_backbones())
     seen: list[tuple[str, Mapping[str, Any]]] = []
     for name in list_checkpoints():
@@ -81,7 +86,10 @@ class _Likeness:
 def _compare(
     tensors: Mapping[str, torch.Tensor], backbone: str, kwargs: Mapping[str, Any], place: int
 ) -> _Likeness | None:
-    network = blueprint(backbone, 1, "conv", 1, kwargs)
+    try:
+        network = blueprint(backbone, 1, "conv", 1, kwargs)
+    except ConfigurationError:  # options that a file of something else seemed to tell
+        return None
     own = network.state_dict()
     try:
         pairs = [(n, t) for n, t in network.translate_keys(tensors).items() if t is not None]
@@ -96,7 +104,7 @@ def _compare(
 
 def _closest(tensors: Mapping[str, torch.Tensor]) -> tuple[_Likeness, Mapping[str, Any]] | None:
     best: tuple[_Likeness, Mapping[str, Any]] | None = None
-    for place, (backbone, kwargs) in enumerate(_candidates()):
+    for place, (backbone, kwargs) in enumerate(_candidates(tensors)):
         found = _compare(tensors, backbone, kwargs, place)
         if found is not None and (best is None or found > best[0]):
             best = found, kwargs
@@ -114,6 +122,15 @@ def closest_backbone(tensors: Mapping[str, torch.Tensor]) -> str | None:
     """
     best = _closest(tensors)
     return best[0].backbone if best is not None and best[0].named >= _SIMILAR else None
+
+
+def completed(state: StateDict, backbone: str, kwargs: Mapping[str, Any], in_channels: int) -> StateDict:
+    """The file with what follows from it, see :meth:`SegmentationNetwork.supplied`."""
+    more = blueprint(backbone, 1, "conv", in_channels, kwargs).supplied(state.tensors)
+    if not more:
+        return state
+    names = {**state.file_names, **{name: f"{name} (the identity)" for name in more}}
+    return StateDict({**state.tensors, **more}, state.container, names)
 
 
 def detect_backbone(tensors: Mapping[str, torch.Tensor], source: str) -> tuple[str, Mapping[str, Any]]:

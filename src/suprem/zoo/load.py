@@ -107,6 +107,7 @@ def _load(origin: Origin, overrides: Overrides, wishes: _Wishes) -> Segmentation
     source = origin.source
     state = read_state_dict(origin.path)
     facts = gather_facts(origin, state, overrides, wishes.in_channels)
+    state = facts.state
     target = wanted_channels(wishes.classes, wishes.activation, facts.known, source)
     head = _target_head(wishes.head, facts, target, source)
     # Checked against names and shapes alone first: a file must not make us allocate more than it holds.
