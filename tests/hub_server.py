@@ -9,6 +9,8 @@ import hashlib
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -138,6 +140,27 @@ def client_environment(folder: Path, **settings: str) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([str(_REPOSITORY / "src"), str(_REPOSITORY)]),
         **settings,
     }
+
+
+def run_client(script: Path, mode: str, folder: Path, **settings: str) -> dict[str, Any]:
+    """The scenarios of a client script in a fresh interpreter, and what it printed.
+
+    Args:
+        script: Takes a mode and a folder, and prints one JSON object.
+        mode: Which scenarios.
+        folder: Where it works.
+        **settings: Of its environment.
+    """
+    done = subprocess.run(
+        [sys.executable, str(script), mode, str(folder)],
+        env=client_environment(folder, **settings),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    answers: dict[str, Any] = json.loads(done.stdout)
+    return answers
 
 
 def _serve(handler: type[BaseHTTPRequestHandler], owner: HubServer) -> ThreadingHTTPServer:

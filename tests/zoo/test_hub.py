@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.hub_server import HubFile, HubRepo, HubServer, client_environment, running_hub
+from tests.hub_server import run_client as run_script
 
 if TYPE_CHECKING:
     from suprem.backbones._base import SegmentationNetwork
@@ -32,18 +34,8 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def run_client(mode: str, cache: Path, **environment: str) -> dict[str, Any]:
-    """The scenarios of ``hub_client.py`` in a fresh interpreter."""
-    done = subprocess.run(
-        [sys.executable, str(CLIENT), mode, str(cache)],
-        env=client_environment(cache, **environment),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    answers: dict[str, Any] = json.loads(done.stdout)
-    return answers
+run_client = partial(run_script, CLIENT)
+"""The scenarios of ``hub_client.py`` in a fresh interpreter."""
 
 
 def populate(server: HubServer) -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import yaml
 
 from suprem.zoo.model_card import is_generated, signed
 from tests.hub_server import HubServer, client_environment, running_hub
+from tests.hub_server import run_client as run_script
 from tests.hub_uploads import WRITE_TOKEN
 
 if TYPE_CHECKING:
@@ -44,18 +46,8 @@ def server() -> Iterator[HubServer]:
         yield hub
 
 
-def run_client(mode: str, folder: Path, **settings: str) -> dict[str, Any]:
-    environment = {"HF_TOKEN": WRITE_TOKEN, "OMP_NUM_THREADS": "1", **settings}
-    done = subprocess.run(
-        [sys.executable, str(CLIENT), mode, str(folder)],
-        env=client_environment(folder, **environment),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    answers: dict[str, Any] = json.loads(done.stdout)
-    return answers
+run_client = partial(run_script, CLIENT, HF_TOKEN=WRITE_TOKEN, OMP_NUM_THREADS="1")
+"""The scenarios of ``push_client.py`` in a fresh interpreter, as a user who may write."""
 
 
 @pytest.fixture(scope="module")
