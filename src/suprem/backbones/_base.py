@@ -15,7 +15,7 @@ from suprem.heads.conv import output_convolution
 
 if TYPE_CHECKING:
     from suprem.zoo.config import ModelConfig
-    from suprem.zoo.load import LoadReport
+    from suprem.zoo.report import LoadReport
 
 __all__ = ["TEXT_HEAD_PREFIXES", "Features", "SegmentationNetwork"]
 

@@ -1,25 +1,31 @@
 """What a training knows of itself, for the model card of what it exports."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
+from pytorch_lightning import Trainer
+
+from suprem.datamodules.ct import CTDataModule
+from suprem.tasks.base import BaseTask
 from suprem.zoo import Provenance, used_datasets
-
-if TYPE_CHECKING:
-    from suprem.cli._training import TrainingCLI
 
 __all__ = ["provenance"]
 
 
-def provenance(cli: "TrainingCLI", seconds: float) -> Provenance:
-    """Data, procedure and scores of a run that has ended, with its best weights in the task.
+def provenance(
+    task: BaseTask, data: CTDataModule, trainer: Trainer, config: Mapping[str, Any], seconds: float
+) -> Provenance:
+    """Data, procedure and scores of a run that has ended.
 
     Args:
-        cli: the run.
+        task: with its best weights.
+        data: what it was trained on.
+        trainer: that trained it.
+        config: the resolved configuration of the run.
         seconds: how long it took.
     """
-    task, data, trainer = cli.model, cli.datamodule, cli.trainer
     datasets, digest = used_datasets(case.record for case in data.split.train)
-    settings, optimisation = cli.config["data"], task.optimisation
+    settings, optimisation = config["data"], task.optimisation
     procedure: dict[str, Any] = {
         "steps": f"{trainer.global_step:,}",
         "epochs": trainer.current_epoch,
@@ -29,7 +35,7 @@ def provenance(cli: "TrainingCLI", seconds: float) -> Provenance:
         "weight decay": f"{optimisation.weight_decay:g}",
         "precision": str(trainer.precision),
         **_of_task(task),
-        "averaged weights": "no" if cli.config["ema"] is None else f"decay {cli.config['ema']:g}",
+        "averaged weights": "no" if config["ema"] is None else f"decay {config['ema']:g}",
         "seed": settings["seed"],
         "duration": f"{seconds / 3600:.2f} h on {trainer.world_size} x {trainer.strategy.root_device.type}",
     }

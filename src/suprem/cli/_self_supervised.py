@@ -38,6 +38,11 @@ def fit(command: str, args: list[str], defaults: dict[str, Any]) -> None:
         return
     task, folder = cli.model, cli.out / MODEL
     name = cli.config["name"] or f"{task.backbone}.{cli.out.name}"
-    task.export(folder, name=name, provenance=provenance(cli, time.monotonic() - start), overwrite=True)
+    task.export(
+        folder,
+        name=name,
+        provenance=provenance(task, cli.datamodule, cli.trainer, cli.config, time.monotonic() - start),
+        overwrite=True,
+    )
     part = "encoder and decoder are" if "restoration" in task.proxies else "encoder is"
     print(f"The {part} in {folder}: suprem finetune --model.init local-dir:{folder} --classes ... --data.stores ...")

@@ -141,7 +141,7 @@ def fit(command: str, args: list[str], defaults: dict[str, Any]) -> None:
     known = task.network.config
     backbone = known.backbone if known else task.backbone
     name = cli.config["name"] or f"{backbone}.{cli.out.name}"
-    facts = provenance(cli, time.monotonic() - start)
+    facts = provenance(task, cli.datamodule, cli.trainer, cli.config, time.monotonic() - start)
     task.export(cli.out / MODEL, name=name, provenance=facts, overwrite=True)
     print(f"The model is in {cli.out / MODEL}: suprem predict SCANS -o OUT --model local-dir:{cli.out / MODEL}")
 
