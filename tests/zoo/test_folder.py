@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,6 +197,38 @@ def test_a_card_says_what_is_known_and_what_is_not(
         Provenance(licence="Do what you like!")
 
 
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ("# A model\n", "failed"),
+        ("---\nlicense: !!python/object/apply:os.system ['true']\n---\n", "failed"),
+        ("---\n- a list\n---\n", "failed"),
+        ("---\nlicense: mit\n---\n\n# By hand\n", "passed"),
+        ("---\n" + "x" * 2**20 + "\n---\n", "failed"),
+        (None, "skipped"),
+    ],
+)
+def test_the_model_card_is_checked(folder: Path, text: str | None, outcome: str) -> None:
+    if text is None:
+        (folder / "README.md").unlink()
+    else:
+        (folder / "README.md").write_text(text)
+    assert outcomes(f"local-dir:{folder}")["model card"] == outcome
+
+
+def test_another_number_of_parameters_than_the_card_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    from suprem.zoo import card
+
+    name = "segresnet_tiny.phantom"
+    assert outcomes(name)["parameters"] == "passed"
+    known = card(name)
+    wrong = replace(known, architecture=replace(known.architecture, parameters=664_265))
+    monkeypatch.setattr("suprem.zoo.source.card", lambda _: wrong)
+    found = {check.name: check for check in verify(name).checks}
+    assert found["parameters"].outcome == "failed"
+    assert found["parameters"].detail == "664,264, recorded 664,265"
+
+
 def test_golden_outputs_are_small_and_are_what_the_network_computes(
     original: "tuple[SegmentationNetwork, Path]",
 ) -> None:
@@ -336,6 +369,8 @@ def test_an_untouched_folder_passes_every_check(folder: Path) -> None:
         "golden belongs to weights": "passed",
         "tensors": "passed",
         "class order": "passed",
+        "parameters": "passed",
+        "model card": "passed",
         "golden outputs": "passed",
     }
 

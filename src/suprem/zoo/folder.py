@@ -89,14 +89,13 @@ def save_folder(
             "model_sha256": sha256_file(target / WEIGHTS),
             "tensors": len(state),
             "classes": list(config.classes),
+            "parameters": sum(p.numel() for name, p in network.named_parameters() if name in state),
             **versions,
             "machine": platform.machine(),
         }
         if not headless:
             write_golden(network, target / GOLDEN, seed=golden_seed, facts=facts)
-        parameters = sum(p.numel() for name, p in network.named_parameters() if name in state)
-        origin, counted = provenance or Provenance(), {**facts, "parameters": parameters}
-        (target / README).write_text(model_card(network, config, counted, origin, notes), "utf-8")
+        (target / README).write_text(model_card(network, config, facts, provenance or Provenance(), notes), "utf-8")
         for name in (WEIGHTS, *(() if headless else (GOLDEN,))):
             (target / name).chmod(0o644)  # safetensors makes files that only their owner can read
     return Path(folder)

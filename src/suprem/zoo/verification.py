@@ -5,7 +5,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
+from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import CheckpointError, UnsafeFileError
+from suprem.zoo._recognise import blueprint
+from suprem.zoo.config import ModelConfig
 from suprem.zoo.golden import TOLERANCE, Golden, read_golden, replay
 from suprem.zoo.load import load_pretrained
 from suprem.zoo.source import Origin, resolve
@@ -13,6 +18,9 @@ from suprem.zoo.source import Origin, resolve
 __all__ = ["Check", "VerifyReport", "verify"]
 
 Outcome = Literal["passed", "failed", "skipped"]
+
+_CLASSES_OF_CARDS = 32
+_MAX_README_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,9 @@ def verify(source: str, *, cache_dir: str | Path | None = None, progress: bool =
     report, config = network.load_report, network.config
     if report is not None and config is not None:
         checks.append(_counts(origin, len(report.loaded), report.initialised))
+        checks.append(_parameters(origin, network, config, golden))
         checks.append(_classes(config.classes, golden))
+    checks.append(_model_card(origin))
     checks.append(_replayed(golden, lambda recorded: replay(network, recorded)))
     return VerifyReport(source, str(origin.path), tuple(checks))
 
@@ -129,6 +139,40 @@ def _counts(origin: Origin, loaded: int, initialised: tuple[str, ...]) -> Check:
         return Check("tensors", "failed", f"{len(initialised)} not in the file: {', '.join(initialised[:5])}")
     rest = f", {len(initialised)} are not part of the file" if initialised else ""
     return Check("tensors", "passed", f"{loaded} loaded by name{rest}")
+
+
+def _parameters(origin: Origin, network: SegmentationNetwork, config: ModelConfig, golden: Golden | None) -> Check:
+    """Against what was recorded beside the weights, or what the card says of the backbone with 32 classes."""
+    recorded = golden.facts.get("parameters") if golden else None
+    if isinstance(recorded, int):
+        count = sum(p.numel() for p in network.parameters())
+    elif origin.card is not None and origin.card.architecture.parameters is not None:
+        recorded = origin.card.architecture.parameters
+        plain = blueprint(config.backbone, _CLASSES_OF_CARDS, "conv", 1, config.backbone_kwargs)
+        count = sum(p.numel() for p in plain.parameters())
+    else:
+        return Check("parameters", "skipped", "no number is recorded")
+    return Check("parameters", "passed" if count == recorded else "failed", f"{count:,}, recorded {recorded:,}")
+
+
+def _model_card(origin: Origin) -> Check:
+    """The README of a published folder: readable, and with the metadata that the Hub wants."""
+    path = origin.path.parent / "README.md"
+    if origin.config is None or not path.is_file():
+        return Check(
+            "model card", "skipped", "the schema of cards is checked on reading" if origin.card else "no README"
+        )
+    if path.stat().st_size > _MAX_README_BYTES:
+        return Check("model card", "failed", f"README.md has {path.stat().st_size} bytes; no model card is that long")
+    parts = path.read_text("utf-8", errors="replace").split("---\n", 2)
+    try:
+        metadata = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None
+    except (yaml.YAMLError, RecursionError) as error:
+        return Check("model card", "failed", f"its metadata are no YAML: {' '.join(str(error).split())[:200]}")
+    if not isinstance(metadata, dict):
+        return Check("model card", "failed", "README.md has no metadata between lines of dashes")
+    licence = metadata.get("license")
+    return Check("model card", "passed", f"licence {licence}" if isinstance(licence, str) else "no licence stated")
 
 
 def _classes(classes: tuple[str, ...], golden: Golden | None) -> Check:
