@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from suprem.errors import CheckpointError, ConfigurationError, UnknownNameError
-from suprem.inference.segmentation import known_name
 from suprem.inference.store import BitStore, IndexStore
-from suprem.labels import mirrored
+from suprem.labels import known_name, mirrored
 
 if TYPE_CHECKING:
     from suprem.backbones._base import Features, SegmentationNetwork

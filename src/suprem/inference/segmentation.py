@@ -9,23 +9,15 @@ import numpy.typing as npt
 from suprem.errors import ConfigurationError, UnknownNameError, did_you_mean
 from suprem.inference.grid import ModelGrid
 from suprem.inference.store import LabelStore
-from suprem.labels import canonical_name
+from suprem.labels import known_name
 from suprem.volumes.geometry import Volume
 
 if TYPE_CHECKING:
     from suprem.labels import LabelSpace
 
-__all__ = ["Segmentation", "known_name", "matching_class"]
+__all__ = ["Segmentation", "matching_class"]
 
 BoolArray = npt.NDArray[np.bool_]
-
-
-def known_name(name: str) -> str:
-    """The canonical spelling of a structure, or ``name`` itself where the registry does not know it."""
-    try:
-        return canonical_name(name)
-    except UnknownNameError:
-        return name
 
 
 def matching_class(name: str, classes: Sequence[str], owner: str) -> int:

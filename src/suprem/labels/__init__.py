@@ -2,7 +2,7 @@
 
 from suprem.labels.palette import color
 from suprem.labels.spaces import LabelSpace, convert, label_space, list_label_spaces
-from suprem.labels.structures import Code, Structure, canonical_name, list_structures, mirrored, structure
+from suprem.labels.structures import Code, Structure, canonical_name, known_name, list_structures, mirrored, structure
 
 __all__ = [
     "Code",
@@ -11,6 +11,7 @@ __all__ = [
     "canonical_name",
     "color",
     "convert",
+    "known_name",
     "label_space",
     "list_label_spaces",
     "list_structures",

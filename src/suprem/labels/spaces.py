@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from suprem.errors import ConfigurationError, LabelSpaceError, UnknownNameError, did_you_mean
 from suprem.labels._numberings import NUMBERINGS
-from suprem.labels.structures import canonical_name
+from suprem.labels.structures import canonical_name, known_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,7 +71,7 @@ class LabelSpace:
             >>> LabelSpace.from_classes("mine", ["spleen", "left kidney"]).numbers[2]
             'kidney_left'
         """
-        numbers = {number: _canonical_or_same(text) for number, text in enumerate(classes, start=1)}
+        numbers = {number: known_name(text) for number, text in enumerate(classes, start=1)}
         return cls(name, name, numbers, source="model classes in channel order")
 
     @property
@@ -85,7 +85,7 @@ class LabelSpace:
         Raises:
             LabelSpaceError: the structure has no number here.
         """
-        wanted = _canonical_or_same(name)
+        wanted = known_name(name)
         for number, known in self.numbers.items():
             if known == wanted:
                 return number
@@ -101,15 +101,8 @@ class LabelSpace:
             >>> label_space("totalsegmentator_v2").file_name("postcava")
             'inferior_vena_cava'
         """
-        wanted = _canonical_or_same(name)
+        wanted = known_name(name)
         return _FILE_NAME.sub("_", self.spellings.get(wanted, wanted)).strip("_")
-
-
-def _canonical_or_same(name: str) -> str:
-    try:
-        return canonical_name(name)
-    except UnknownNameError:
-        return name
 
 
 def list_label_spaces() -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from functools import cache
 from suprem.errors import UnknownNameError, did_you_mean
 from suprem.labels._anatomy import ROWS, Row
 
-__all__ = ["Code", "Structure", "canonical_name", "list_structures", "mirrored", "structure"]
+__all__ = ["Code", "Structure", "canonical_name", "known_name", "list_structures", "mirrored", "structure"]
 
 _SIDES = ("right", "left")
 
@@ -127,6 +127,16 @@ def canonical_name(name: str) -> str:
     if found is None:
         raise UnknownNameError(did_you_mean("structure", name, _spellings()))
     return found
+
+
+def known_name(name: str) -> str:
+    """The canonical name of a structure, or ``name`` itself where the registry does not know it.
+
+    Example:
+        >>> known_name("left kidney"), known_name("flux capacitor")
+        ('kidney_left', 'flux capacitor')
+    """
+    return _spellings().get(_key(name), name)
 
 
 def structure(name: str) -> Structure:
