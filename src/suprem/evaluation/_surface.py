@@ -18,6 +18,7 @@ Spacing = tuple[float, float, float]
 
 _CORNERS = tuple(itertools.product((0, 1), repeat=3))
 _CYCLE = ((0, 0), (0, 1), (1, 1), (1, 0))
+_HALF = 4  # of the voxels of a cell
 _Edge = tuple[int, int]
 
 
@@ -64,24 +65,33 @@ def _loops(code: int) -> list[list[_Edge]]:
     return loops
 
 
-def _fan_area(points: Floats) -> float:
-    """Area of a closed polygon; of the fans that a bent one can be cut into, the smallest."""
+def _fans(points: Floats) -> Floats:
+    """Area of a closed polygon, which may be bent, cut into a fan of triangles from each of its points."""
     areas = []
     for start in range(len(points)):
         turned = np.roll(points, -start, axis=0)
         crosses = np.cross(turned[1:-1] - turned[0], turned[2:] - turned[0])
         areas.append(0.5 * float(np.linalg.norm(crosses, axis=1).sum()))
-    return min(areas)
+    return np.array(areas)
 
 
 @lru_cache(maxsize=64)
 def cell_areas(spacing_mm: Spacing) -> Floats:
-    """Surface area in mm2 for each of the 256 ways to fill a cell; bit ``4x + 2y + z`` is voxel (x, y, z)."""
-    corners = np.asarray(_CORNERS, dtype=np.float64) * np.asarray(spacing_mm)
+    """Surface area in mm2 for each of the 256 ways to fill a cell; bit ``4x + 2y + z`` is voxel (x, y, z).
+
+    Two choices are open, and made as in the tables of DeepMind's ``surface-distance``, with which NSD was defined: a
+    cell with more than four voxels inside has the surface of its complement, and a bent polygon is cut into the fan
+    that is largest when voxels are cubes.
+    """
+    cube = np.asarray(_CORNERS, dtype=np.float64)
+    corners = cube * np.asarray(spacing_mm)
     areas = np.zeros(256)
     for code in range(1, 255):
-        for loop in _loops(code):
-            areas[code] += _fan_area(np.array([(corners[a] + corners[b]) / 2 for a, b in loop]))
+        sparse = code if code.bit_count() <= _HALF else 255 - code
+        for loop in _loops(sparse):
+            unit, real = (np.array([(c[a] + c[b]) / 2 for a, b in loop]) for c in (cube, corners))
+            largest = int(np.argmax(_fans(unit).round(9)))  # rounded, so that equal fans are equal
+            areas[code] += _fans(real)[largest]
     areas.setflags(write=False)
     return areas
 
