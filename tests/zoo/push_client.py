@@ -101,6 +101,7 @@ def online(folder: Path) -> dict[str, Any]:
     results["no token"] = outcome(as_user(None, push(first, "acme/new")))
     results["other licence"] = outcome(push(first, "acme/new", licence="no-such-licence"))
     results["bad licence"] = outcome(push(first, "acme/new", licence="Apache 2\nx: 1"))
+    results["bad tag"] = outcome(push(first, "acme/new", tag="version one"))
     for name in ("a\nb/c", "alone", "../up/x", "acme/x--y"):
         results[f"repo {name!r}"] = outcome(push(first, name))
 

@@ -154,6 +154,7 @@ def test_a_network_can_be_pushed_without_a_folder(pushed: dict[str, Any]) -> Non
         ("no token", "HubError", "(HTTP 401): it wants a login. Run `hf auth login` or set HF_TOKEN"),
         ("other licence", "HubError", '"license" must be one of'),
         ("bad licence", "ConfigurationError", "give an identifier such as apache-2.0"),
+        ("bad tag", "ConfigurationError", "tag is 'version one'; it must consist of letters"),
         ("repo 'a\\nb/c'", "HubError", "is no name of a repository"),
         ("repo 'alone'", "HubError", "write it as owner/name"),
         ("repo '../up/x'", "HubError", "is no name of a repository"),

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suprem._files import sha256_file
-from suprem.errors import CheckpointError, HubError, IntegrityError
+from suprem.errors import CheckpointError, ConfigurationError, HubError, IntegrityError
 from suprem.zoo._hub_errors import explained
 from suprem.zoo.folder import CONFIG, GOLDEN, README, WEIGHTS, read_folder, save_folder
 from suprem.zoo.hub import HubFile, git_hash, progress_bars
@@ -29,6 +30,7 @@ RECORD = "pushed.json"
 
 _MODEL = "model"  # where a training run keeps its folder
 _PLACEHOLDER = "local-dir:PATH"
+_TAG = re.compile(r"\w(?:(?!\.\.)[\w./-])*")  # what a source of load_pretrained may name
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def push_to_hub(
 
     Raises:
         CheckpointError: no published folder, or one that fails the verification.
-        ConfigurationError: ``licence`` is no identifier.
+        ConfigurationError: ``licence`` is no identifier, or ``tag`` no name of a tag.
         HubError: the Hub refuses, the tag points elsewhere, or somebody has changed the repository meanwhile.
         OfflineError: the Hub cannot be reached.
 
@@ -92,6 +94,8 @@ def push_to_hub(
         'hf-hub:owner/liver@...'
     """
     check_licence(licence)
+    if tag is not None and not _TAG.fullmatch(tag):
+        raise ConfigurationError(f"tag is {tag!r}; it must consist of letters, digits, dots, dashes and underscores.")
     if not isinstance(model, str | Path):
         with tempfile.TemporaryDirectory() as place:
             saved = save_folder(model, Path(place) / _MODEL)
