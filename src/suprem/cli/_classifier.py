@@ -35,7 +35,7 @@ class ClassifierCLI(TrainingCLI):
 def fit(command: str, args: list[str], defaults: dict[str, Any]) -> None:
     """Trains, and writes the probabilities of the validation cases."""
     cli = ClassifierCLI(command, args, defaults)
-    if not train(cli, args) or not cli.datamodule.split.val:
+    if train(cli, args) is None or not cli.datamodule.split.val:
         return
     # In this process alone: others have ended.
     data, task = cli.datamodule, cli.model.eval()

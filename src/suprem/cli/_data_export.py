@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from suprem.cli._words import names_in
+
 __all__ = ["export"]
 
 
@@ -36,7 +38,7 @@ def export(
     from suprem.volumes.store import Store
 
     console = stderr_console()
-    names = classes if classes in (None, COMMON) else [name.strip() for name in classes.split(",") if name.strip()]
+    names = classes if classes in (None, COMMON) else names_in(classes)
     report = export_nnunet(
         Store.open(store),
         out,

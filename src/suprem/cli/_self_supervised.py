@@ -1,6 +1,5 @@
 """What ``suprem pretrain-self`` does: the training of :mod:`suprem.cli._training` with another task and its data."""
 
-import time
 from typing import Any, ClassVar
 
 from pytorch_lightning.cli import LightningArgumentParser
@@ -33,15 +32,15 @@ class SelfSupervisedCLI(TrainingCLI):
 def fit(command: str, args: list[str], defaults: dict[str, Any]) -> None:
     """Trains, keeps the best and the last checkpoint, and exports what the best one has learned."""
     cli = SelfSupervisedCLI(command, args, defaults)
-    start = time.monotonic()
-    if not train(cli, args):
+    seconds = train(cli, args)
+    if seconds is None:
         return
     task, folder = cli.model, cli.out / MODEL
     name = cli.config["name"] or f"{task.backbone}.{cli.out.name}"
     task.export(
         folder,
         name=name,
-        provenance=provenance(task, cli.datamodule, cli.trainer, cli.config, time.monotonic() - start),
+        provenance=provenance(task, cli.datamodule, cli.trainer, cli.config, seconds),
         overwrite=True,
     )
     part = "encoder and decoder are" if "restoration" in task.proxies else "encoder is"

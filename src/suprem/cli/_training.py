@@ -134,20 +134,24 @@ class TrainingCLI(LightningCLI):
 def fit(command: str, args: list[str], defaults: dict[str, Any]) -> None:
     """Trains, keeps the best and the last checkpoint, and exports the best one as a model folder."""
     cli = TrainingCLI(command, args, defaults)
-    start = time.monotonic()
-    if not train(cli, args):
+    seconds = train(cli, args)
+    if seconds is None:
         return
     task = cli.model
     known = task.network.config
     backbone = known.backbone if known else task.backbone
     name = cli.config["name"] or f"{backbone}.{cli.out.name}"
-    facts = provenance(task, cli.datamodule, cli.trainer, cli.config, time.monotonic() - start)
+    facts = provenance(task, cli.datamodule, cli.trainer, cli.config, seconds)
     task.export(cli.out / MODEL, name=name, provenance=facts, overwrite=True)
     print(f"The model is in {cli.out / MODEL}: suprem predict SCANS -o OUT --model local-dir:{cli.out / MODEL}")
 
 
-def train(cli: TrainingCLI, args: list[str]) -> bool:
-    """Trains and writes down what was done; whether this process shall go on with the best weights, now in the task."""
+def train(cli: TrainingCLI, args: list[str]) -> float | None:
+    """Trains and writes down what was done.
+
+    Returns:
+        How many seconds it took, where this process shall go on with the best weights, now in the task; else ``None``.
+    """
     task, trainer = cli.model, cli.trainer
     start, resume = time.monotonic(), _checkpoint(cli)
     if resume is not None:
@@ -168,15 +172,16 @@ def train(cli: TrainingCLI, args: list[str]) -> bool:
             "same command with --ckpt_path last goes on from the last checkpoint."
         ) from error
     if not trainer.is_global_zero or cli.config["trainer"]["fast_dev_run"]:
-        return False
+        return None
     best = _best(trainer)
     if best is not None and best.best_model_path:  # not just any best.ckpt, which an earlier run may have left
         content = _read(Path(best.best_model_path))
         task.load_state_dict(_weights(content, Path(best.best_model_path), task))
         if isinstance(task, SegmentationTask):
             task.scores = tuple(Score(**score) for score in content.get(SCORES, ()))
-    _write_run(cli, args, time.monotonic() - start)
-    return True
+    seconds = time.monotonic() - start
+    _write_run(cli, args, seconds)
+    return seconds
 
 
 def _checkpoint(cli: TrainingCLI) -> Path | None:

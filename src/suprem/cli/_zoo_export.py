@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from suprem.cli._words import names_or_space
+
 if TYPE_CHECKING:
     from suprem.zoo.export import ExportReport
 
@@ -29,13 +31,11 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
 ) -> None:
     """Write a checkpoint for other programs, and compare what was written with PyTorch."""
-    from suprem.labels import list_label_spaces
     from suprem.zoo.export import export as run
 
     options: dict[str, Any] = {"backbone": backbone} if backbone else {}
     if source_classes:
-        names = [name.strip() for name in source_classes.split(",") if name.strip()]
-        options["source_classes"] = source_classes if source_classes in list_label_spaces() else names
+        options["source_classes"] = names_or_space(source_classes)
     report = run(
         source,
         out,

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from suprem.cli._words import names_in
+
 if TYPE_CHECKING:
     from suprem.evaluation.folders import Comparison, Evaluation
 
@@ -45,7 +47,7 @@ def evaluate(
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists; choose another folder, or add --overwrite.")
     check_writable(out.parent)
-    names = [name.strip() for name in structures.split(",") if name.strip()] if structures else None
+    names = names_in(structures) if structures else None
 
     def score(folder: Path) -> "Evaluation":
         return evaluate_folders(

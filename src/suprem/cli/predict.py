@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from suprem.cli._words import names_in
+
 if TYPE_CHECKING:
     from suprem.inference.folder import RunResult
     from suprem.volumes.scans import ScanInput
@@ -154,7 +156,7 @@ def _checked_scans(
 
 def _names(texts: list[str] | None) -> list[str] | None:
     """``["liver,spleen", "colon"]`` -> three names; ``None`` where nothing is named."""
-    return [name.strip() for text in texts or [] for name in text.split(",") if name.strip()] or None
+    return [name for text in texts or [] for name in names_in(text)] or None
 
 
 def _announcement(model: str, device: str) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from suprem.cli._words import names_or_space
 from suprem.cli._zoo_export import export
 from suprem.cli._zoo_pull import pull
 from suprem.cli._zoo_push import push
@@ -20,7 +21,6 @@ __all__ = ["zoo_app"]
 zoo_app = typer.Typer(
     help="List, inspect, download, verify, convert, export and publish checkpoints.", no_args_is_help=True
 )
-zoo_app.command("export")(export)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 _CacheDir = Annotated[
@@ -28,6 +28,7 @@ _CacheDir = Annotated[
 ]
 _EXIT_FAILED = 1
 
+zoo_app.command()(export)
 zoo_app.command()(pull)
 zoo_app.command()(push)
 
@@ -179,7 +180,7 @@ def verify(
 
     options: dict[str, Any] = {"backbone": backbone} if backbone else {}
     if source_classes:
-        options["source_classes"] = _names_or_space(source_classes)
+        options["source_classes"] = names_or_space(source_classes)
     report = run(source, cache_dir=cache_dir, progress=not as_json, **options)
     if as_json:
         _print_json(report.to_dict())
@@ -211,7 +212,7 @@ def convert_(
         out,
         name=name,
         backbone=backbone,
-        source_classes=_names_or_space(source_classes) if source_classes else None,
+        source_classes=names_or_space(source_classes) if source_classes else None,
     )
     verdict = check(f"local-dir:{out}", progress=False)
     if as_json:
@@ -221,12 +222,6 @@ def convert_(
         _print_report(verdict)
     if not verdict.ok:
         raise typer.Exit(_EXIT_FAILED)
-
-
-def _names_or_space(text: str) -> str | list[str]:
-    from suprem.labels import list_label_spaces
-
-    return text if text in list_label_spaces() else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _print_report(report: "VerifyReport") -> None:

@@ -2,10 +2,8 @@
 
 import logging
 
-import numpy as np
-
 from suprem.errors import VolumeError
-from suprem.volumes.geometry import Volume, to_ras
+from suprem.volumes.geometry import Volume, corner_distance_mm, to_ras
 
 __all__ = ["TRUSTED", "same_grid"]
 
@@ -34,7 +32,7 @@ def same_grid(labels: Volume, ct: Volume, *, trust_grid: bool = False) -> tuple[
     """
     upright, scan = to_ras(labels)[0], to_ras(ct)[0]
     tolerance = _TOLERANCE * min(scan.spacing_mm)
-    if upright.shape == scan.shape and _corner_distance(upright, scan) <= tolerance:
+    if upright.shape == scan.shape and corner_distance_mm(upright, scan) <= tolerance:
         return Volume(upright.array, scan.affine, labels.name), scan
     if upright.shape != scan.shape and labels.shape != ct.shape:
         raise VolumeError(
@@ -42,7 +40,7 @@ def same_grid(labels: Volume, ct: Volume, *, trust_grid: bool = False) -> tuple[
             "together. Check the file names, or exclude the case."
         )
     if labels.shape != ct.shape or not trust_grid:
-        apart = _corner_distance(upright, scan) if upright.shape == scan.shape else _corner_distance(labels, ct)
+        apart = corner_distance_mm(upright, scan) if upright.shape == scan.shape else corner_distance_mm(labels, ct)
         trusting = " If voxels of equal index belong together all the same, say so with trust_grid."
         raise VolumeError(
             f"The affines of {labels.name} and its CT {ct.name} put equal voxels up to {apart:.1f} mm apart. Correct "
@@ -51,11 +49,3 @@ def same_grid(labels: Volume, ct: Volume, *, trust_grid: bool = False) -> tuple[
     logger.warning("%s: its affine differs from that of %s; the index grid is trusted.", labels.name, ct.name)
     trusted = to_ras(Volume(labels.array, ct.affine, labels.name))[0].array
     return Volume(trusted, scan.affine, labels.name, warnings=(TRUSTED,)), scan
-
-
-def _corner_distance(a: Volume, b: Volume) -> float:
-    """Largest distance in mm between corners of equal index."""
-    ends = [(0, n - 1) for n in a.shape]
-    corners = np.array([(x, y, z, 1) for x in ends[0] for y in ends[1] for z in ends[2]])
-    apart = corners @ (a.affine - b.affine).T
-    return float(np.linalg.norm(apart[:, :3], axis=1).max())

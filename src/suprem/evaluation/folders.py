@@ -15,7 +15,7 @@ from suprem.evaluation.masks import CaseMasks, find_masks
 from suprem.evaluation.metrics import EmptyConvention, MaskScores, compare_masks
 from suprem.evaluation.statistics import bootstrap_interval, holm, paired_t, wilcoxon_signed_rank
 from suprem.labels import known_name
-from suprem.volumes.geometry import Volume, to_ras
+from suprem.volumes.geometry import Volume, corner_distance_mm, to_ras
 
 __all__ = [
     "METRICS",
@@ -260,7 +260,7 @@ def _case_scores(
 def _on_grid(mask: Volume, wanted: Volume, resample: bool) -> npt.NDArray[np.bool_]:
     """The mask on the grid of the reference, bool (X, Y, Z) in RAS."""
     upright = to_ras(mask)[0]
-    if upright.shape == wanted.shape and _apart(upright, wanted) <= _SAME * min(wanted.spacing_mm):
+    if upright.shape == wanted.shape and corner_distance_mm(upright, wanted) <= _SAME * min(wanted.spacing_mm):
         return upright.array
     if not resample:
         raise VolumeError(
@@ -277,12 +277,6 @@ def _on_grid(mask: Volume, wanted: Volume, resample: bool) -> npt.NDArray[np.boo
 
 def _mm(volume: Volume) -> str:
     return " x ".join(f"{size:.3g}" for size in volume.spacing_mm)
-
-
-def _apart(a: Volume, b: Volume) -> float:
-    ends = [(0, n - 1) for n in a.shape]
-    corners = np.array([(x, y, z, 1) for x in ends[0] for y in ends[1] for z in ends[2]])
-    return float(np.linalg.norm((corners @ (a.affine - b.affine).T)[:, :3], axis=1).max())
 
 
 @dataclass(frozen=True)

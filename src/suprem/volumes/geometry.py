@@ -15,6 +15,7 @@ from suprem.errors import VolumeError
 __all__ = [
     "Reorientation",
     "Volume",
+    "corner_distance_mm",
     "nearest_index",
     "resample_linear",
     "resampled_affine",
@@ -144,6 +145,14 @@ def to_ras(volume: Volume) -> tuple[Volume, Reorientation]:
         if flip:
             affine[:3, 3] += column * (volume.shape[source] - 1)
     return Volume(step.apply(volume.array), affine, volume.name, volume.warnings), step
+
+
+def corner_distance_mm(a: Volume, b: Volume) -> float:
+    """Largest distance in mm between corners of equal index, of two volumes with the same shape."""
+    ends = [(0, n - 1) for n in a.shape]
+    corners = np.array([(x, y, z, 1) for x in ends[0] for y in ends[1] for z in ends[2]])
+    apart = corners @ (a.affine - b.affine).T
+    return float(np.linalg.norm(apart[:, :3], axis=1).max())
 
 
 def resampled_shape(

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 
+from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import CheckpointError, ConfigurationError
 from suprem.zoo._classes import DEFAULT_SPACE, Channels, channels_of_file, check_rows
 from suprem.zoo._match import match
@@ -74,9 +75,11 @@ def gather_facts(origin: Origin, state: StateDict, overrides: Overrides, in_chan
     """
     backbone, kwargs = _backbone_of(origin, state, overrides)
     channels = (origin.config.in_channels if origin.config else 1) if in_channels is None else in_channels
+    # One class is as good as any: the sizes of the output layer are not compared here, everything else is.
+    plain = blueprint(backbone, 1, "conv", channels, kwargs)
     if not origin.described:
-        state = completed(state, backbone, kwargs, channels)
-    rows, found = _output_rows(state, backbone, kwargs, channels, origin.source)
+        state = completed(state, plain)
+    rows, found = _output_rows(state, plain, backbone, origin.source)
     head, known = _announced(origin)
     gives_up = overrides.source_classes is not None and not overrides.source_classes
     if origin.described:
@@ -148,12 +151,8 @@ def _backbone_of(origin: Origin, state: StateDict, overrides: Overrides) -> tupl
     return backbone, kwargs if overrides.kwargs is None else overrides.kwargs
 
 
-def _output_rows(
-    state: StateDict, backbone: str, kwargs: Mapping[str, Any], in_channels: int, source: str
-) -> tuple[int, Head | None]:
+def _output_rows(state: StateDict, plain: SegmentationNetwork, backbone: str, source: str) -> tuple[int, Head | None]:
     """Number of classes in the file and the kind of output layer they come from; (0, None) without one."""
-    # One class is as good as any: the sizes of the output layer are not compared here, everything else is.
-    plain = blueprint(backbone, 1, "conv", in_channels, kwargs)
     pairs = match(plain, state.tensors, source, backbone, values=False)
     for name, tensor in state.tensors.items():
         if name.rsplit(".", 1)[-1] == "organ_embedding":

@@ -124,9 +124,9 @@ def closest_backbone(tensors: Mapping[str, torch.Tensor]) -> str | None:
     return best[0].backbone if best is not None and best[0].named >= _SIMILAR else None
 
 
-def completed(state: StateDict, backbone: str, kwargs: Mapping[str, Any], in_channels: int) -> StateDict:
+def completed(state: StateDict, network: SegmentationNetwork) -> StateDict:
     """The file with what follows from it, see :meth:`SegmentationNetwork.supplied`."""
-    more = blueprint(backbone, 1, "conv", in_channels, kwargs).supplied(state.tensors)
+    more = network.supplied(state.tensors)
     if not more:
         return state
     names = {**state.file_names, **{name: f"{name} (the identity)" for name in more}}

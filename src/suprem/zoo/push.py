@@ -15,6 +15,7 @@ from suprem.zoo._hub_errors import explained
 from suprem.zoo.folder import CONFIG, GOLDEN, README, WEIGHTS, read_folder, save_folder
 from suprem.zoo.hub import HubFile, git_hash, progress_bars
 from suprem.zoo.model_card import check_licence, is_generated, signed
+from suprem.zoo.source import REVISION
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -30,7 +31,6 @@ RECORD = "pushed.json"
 
 _MODEL = "model"  # where a training run keeps its folder
 _PLACEHOLDER = "local-dir:PATH"
-_TAG = re.compile(r"\w(?:(?!\.\.)[\w./-])*")  # what a source of load_pretrained may name
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def push_to_hub(
         'hf-hub:owner/liver@...'
     """
     check_licence(licence)
-    if tag is not None and not _TAG.fullmatch(tag):
+    if tag is not None and not re.fullmatch(REVISION, tag):
         raise ConfigurationError(f"tag is {tag!r}; it must consist of letters, digits, dots, dashes and underscores.")
     if not isinstance(model, str | Path):
         with tempfile.TemporaryDirectory() as place:

@@ -10,11 +10,12 @@ from suprem.errors import CheckpointError, ConfigurationError, IntegrityError
 from suprem.zoo.card import Card, bundled_folder, card, list_checkpoints
 from suprem.zoo.config import ModelConfig
 
-__all__ = ["Origin", "is_available_offline", "pull", "resolve", "terms_before"]
+__all__ = ["REVISION", "Origin", "is_available_offline", "pull", "resolve", "terms_before"]
 
 _FILE_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".ckpt")
 # The client keeps a revision as a path below the cache; git allows neither a leading slash nor two dots.
-_HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>\w(?:(?!\.\.)[\w./-])*))?")
+REVISION = r"\w(?:(?!\.\.)[\w./-])*"
+_HUB = re.compile(rf"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>{REVISION}))?")
 
 
 @dataclass(frozen=True)

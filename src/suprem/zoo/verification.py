@@ -5,14 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import CheckpointError, UnsafeFileError
 from suprem.zoo._recognise import blueprint
 from suprem.zoo.config import ModelConfig
 from suprem.zoo.golden import TOLERANCE, Golden, read_golden, replay
 from suprem.zoo.load import load_pretrained
+from suprem.zoo.model_card import read_metadata
 from suprem.zoo.source import Origin, resolve
 
 __all__ = ["Check", "VerifyReport", "verify"]
@@ -20,7 +19,6 @@ __all__ = ["Check", "VerifyReport", "verify"]
 Outcome = Literal["passed", "failed", "skipped"]
 
 _CLASSES_OF_CARDS = 32
-_MAX_README_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -162,15 +160,10 @@ def _model_card(origin: Origin) -> Check:
         return Check(
             "model card", "skipped", "the schema of cards is checked on reading" if origin.card else "no README"
         )
-    if path.stat().st_size > _MAX_README_BYTES:
-        return Check("model card", "failed", f"README.md has {path.stat().st_size} bytes; no model card is that long")
-    parts = path.read_text("utf-8", errors="replace").split("---\n", 2)
     try:
-        metadata = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None
-    except (yaml.YAMLError, RecursionError) as error:
-        return Check("model card", "failed", f"its metadata are no YAML: {' '.join(str(error).split())[:200]}")
-    if not isinstance(metadata, dict):
-        return Check("model card", "failed", "README.md has no metadata between lines of dashes")
+        metadata = read_metadata(path)
+    except CheckpointError as error:
+        return Check("model card", "failed", str(error))
     licence = metadata.get("license")
     return Check("model card", "passed", f"licence {licence}" if isinstance(licence, str) else "no licence stated")
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from suprem._version import __version__
 from suprem.backbones._base import SegmentationNetwork
@@ -18,6 +17,7 @@ from suprem.zoo.card import Card, card, list_checkpoints
 from suprem.zoo.config import ModelConfig
 from suprem.zoo.folder import README, check_config
 from suprem.zoo.load import load_pretrained
+from suprem.zoo.model_card import read_metadata
 from suprem.zoo.source import is_available_offline
 
 __all__ = ["Subject", "subject_of"]
@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 _UNKNOWN = "no licence is recorded with the weights; ask whoever made them. Not for clinical use."
 _ON_PAGE = "the licence stands on the repository's page, huggingface.co/{repo}. Not for clinical use."
 _ELSEWHERE = ("no licence", "the licence stands")
-_MAX_README_BYTES = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,14 +154,10 @@ def _terms_of(source: str, weights: Path) -> str:
     if source.startswith("hf-hub:"):
         return _ON_PAGE.format(repo=source.removeprefix("hf-hub:").partition("@")[0])
     path = weights.parent / README
-    if not path.is_file() or path.stat().st_size > _MAX_README_BYTES:
-        return _UNKNOWN
-    _, _, rest = path.read_text("utf-8", errors="replace").partition("---\n")
     try:
-        header = yaml.safe_load(rest.partition("\n---")[0])
-    except yaml.YAMLError:
+        licence = read_metadata(path).get("license") if path.is_file() else None
+    except CheckpointError:
         return _UNKNOWN  # a card that says nothing readable about it
-    licence = header.get("license") if isinstance(header, Mapping) else None
     if not isinstance(licence, str):
         return _UNKNOWN
     return f"weights {licence}, as their model card says. Not for clinical use."
