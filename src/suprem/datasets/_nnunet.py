@@ -13,7 +13,7 @@ import numpy.typing as npt
 from suprem._files import atomic_folder
 from suprem.datasets._spec import dataset, list_datasets
 from suprem.errors import ConfigurationError, UnknownNameError, did_you_mean
-from suprem.labels import canonical_name, list_structures
+from suprem.labels import known_name, ordered
 from suprem.volumes.geometry import Volume
 from suprem.volumes.io import write_volume
 from suprem.volumes.store import CaseRecord, Store, StoredCase
@@ -106,36 +106,24 @@ def _wanted(
         raise ConfigurationError(f"{store.root} has no labelled case; nnU-Net learns from labelled ones.")
     known = frozenset[str]().union(*(record.annotated for record in labelled))
     if classes is None:
-        return _ordered(known)
+        return ordered(known)
     if classes == COMMON:
         shared = _shared(labelled)
         if not shared:
             raise ConfigurationError(
                 f"No structure is annotated in all {len(labelled)} labelled cases of {store.root}; name classes."
             )
-        return _ordered(shared)
+        return ordered(shared)
     if isinstance(classes, str) or not classes:
         raise ConfigurationError(f"classes is {classes!r}; give a list of names, {COMMON!r}, or nothing for all.")
-    names = {name if name in known else _canonical(name) for name in classes}
+    names = {name if name in known else known_name(name) for name in classes}
     for name in sorted(names - known):
         raise UnknownNameError(did_you_mean("annotated structure", name, known))
-    return _ordered(frozenset(names))
-
-
-def _canonical(name: str) -> str:
-    try:
-        return canonical_name(name)
-    except UnknownNameError:
-        return name  # refused below, with the names that the store has
+    return ordered(frozenset(names))
 
 
 def _shared(records: Sequence[CaseRecord]) -> frozenset[str]:
     return frozenset.intersection(*(frozenset(record.annotated) for record in records))
-
-
-def _ordered(names: frozenset[str]) -> tuple[str, ...]:
-    order = {name: rank for rank, name in enumerate(list_structures())}
-    return tuple(sorted(names, key=lambda name: (order.get(name, len(order)), name)))
 
 
 def _complete(
@@ -147,7 +135,7 @@ def _complete(
     partial = {key: missing for key, missing in partial.items() if missing}
     if partial and not skip_partial:
         key, missing = next(iter(partial.items()))
-        shared = ", ".join(_ordered(_shared(labelled))) or "none"
+        shared = ", ".join(ordered(_shared(labelled))) or "none"
         lacks = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise ConfigurationError(
             f"{len(partial)} of {len(labelled)} labelled cases are not annotated for all classes ({key} lacks {lacks})"

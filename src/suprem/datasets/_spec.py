@@ -10,7 +10,7 @@ from suprem.datasets._discover import Discovery, discover
 from suprem.datasets._layout import CaseFiles, CaseRule, IdentityRule, Variant
 from suprem.datasets._rules import LabelMap
 from suprem.errors import ConfigurationError, UnknownNameError, did_you_mean
-from suprem.labels import list_structures
+from suprem.labels import ordered
 
 __all__ = ["DATASETS", "Confidence", "Counts", "DatasetSpec", "Fact", "dataset", "list_datasets"]
 
@@ -133,9 +133,7 @@ class DatasetSpec:
     @property
     def annotated(self) -> tuple[str, ...]:
         """Structures that at least one of its numberings annotates, in the order of the registry of structures."""
-        names = frozenset[str]().union(*(table.annotated for table in self.label_maps))
-        order = {name: rank for rank, name in enumerate(list_structures())}
-        return tuple(sorted(names, key=lambda name: (order.get(name, len(order)), name)))
+        return ordered(frozenset[str]().union(*(table.annotated for table in self.label_maps)))
 
     def scan_of(self, case: str) -> str:
         """The name of the scan behind a case: equal for every case, of any dataset, that is known to be the same scan.

@@ -11,7 +11,7 @@ import numpy as np
 
 from suprem._files import atomic_path
 from suprem.errors import ConfigurationError
-from suprem.labels import color, list_structures
+from suprem.labels import color, ordered
 from suprem.volumes.store import CaseRecord, Store
 
 __all__ = ["StructureSummary", "plot", "summarise", "write_csv"]
@@ -65,10 +65,9 @@ def summarise(store: Store, *, intensities: bool = True) -> list[StructureSummar
                 volumes.setdefault(name, []).append(millilitres)
         for name, mean in means.items():
             hu.setdefault(name, []).append(mean)
-    order = {name: rank for rank, name in enumerate(list_structures())}
     return [
         _summary(name, annotated[name], len(store), volumes.get(name, []), hu.get(name, []))
-        for name in sorted(annotated, key=lambda name: (order.get(name, len(order)), name))
+        for name in ordered(annotated)
     ]
 
 

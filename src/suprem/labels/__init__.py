@@ -2,7 +2,16 @@
 
 from suprem.labels.palette import color
 from suprem.labels.spaces import LabelSpace, convert, label_space, list_label_spaces
-from suprem.labels.structures import Code, Structure, canonical_name, known_name, list_structures, mirrored, structure
+from suprem.labels.structures import (
+    Code,
+    Structure,
+    canonical_name,
+    known_name,
+    list_structures,
+    mirrored,
+    ordered,
+    structure,
+)
 
 __all__ = [
     "Code",
@@ -16,5 +25,6 @@ __all__ = [
     "list_label_spaces",
     "list_structures",
     "mirrored",
+    "ordered",
     "structure",
 ]

@@ -5,14 +5,14 @@ everything these do not know, as in TotalSegmentator (``vertebrae_L1``, ``rib_le
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
 from suprem.errors import UnknownNameError, did_you_mean
 from suprem.labels._anatomy import ROWS, Row
 
-__all__ = ["Code", "Structure", "canonical_name", "known_name", "list_structures", "mirrored", "structure"]
+__all__ = ["Code", "Structure", "canonical_name", "known_name", "list_structures", "mirrored", "ordered", "structure"]
 
 _SIDES = ("right", "left")
 
@@ -137,6 +137,17 @@ def known_name(name: str) -> str:
         ('kidney_left', 'flux capacitor')
     """
     return _spellings().get(_key(name), name)
+
+
+def ordered(names: Iterable[str]) -> tuple[str, ...]:
+    """Names in the order of the registry; those of the user's own come last, by alphabet.
+
+    Example:
+        >>> ordered({"my organ", "pancreas", "spleen"})
+        ('spleen', 'pancreas', 'my organ')
+    """
+    order = {name: rank for rank, name in enumerate(list_structures())}
+    return tuple(sorted(names, key=lambda name: (order.get(name, len(order)), name)))
 
 
 def structure(name: str) -> Structure:

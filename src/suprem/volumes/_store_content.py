@@ -8,21 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from suprem.errors import LabelSpaceError, VolumeError
-from suprem.labels import list_structures
 from suprem.volumes.geometry import Volume
 
-__all__ = ["BODY", "check_grids", "counts", "foreground", "ordered"]
+__all__ = ["BODY", "check_grids", "counts", "foreground"]
 
 BODY = 65535
 """Stands for the body in the first column of the foreground table; no dataset has as many structures."""
 _BODY_HU = -175
 _PER_STRUCTURE, _PER_BODY = 512, 2048
-
-
-def ordered(names: frozenset[str]) -> tuple[str, ...]:
-    """Names in the order of the registry; those of the user's own come last, by alphabet."""
-    order = {name: rank for rank, name in enumerate(list_structures())}
-    return tuple(sorted(names, key=lambda name: (order.get(name, len(order)), name)))
 
 
 def check_grids(ct: Volume, labels: Volume | None, key: str) -> None:

@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from suprem._files import atomic_folder, atomic_path, parse_size, remove_leftovers, sha256_file
 from suprem.errors import ConfigurationError, UnknownNameError, did_you_mean
+from suprem.labels import ordered
 from suprem.volumes import _chunks as chunks
 from suprem.volumes import _store_content as content
 from suprem.volumes._case_record import CaseRecord, Details, FileRecord, StoreSettings, read_json, write_json
@@ -96,7 +97,7 @@ def write_case(  # noqa: D417 (the others are described once, at CaseRecord)
         VolumeError: CT and labels do not lie on the same grid, or the CT is not int16.
         OutputError: the disk is full, or the place cannot be written.
     """
-    key, names = f"{_folder_name(dataset)}/{_folder_name(case)}", content.ordered(annotated)
+    key, names = f"{_folder_name(dataset)}/{_folder_name(case)}", ordered(annotated)
     content.check_grids(ct, labels, key)
     voxels, ignored = content.counts(None if labels is None else labels.array, table, ignore, names, key)
     record = CaseRecord(

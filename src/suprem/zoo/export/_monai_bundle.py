@@ -10,7 +10,7 @@ import torch
 from suprem._files import atomic_folder
 from suprem.errors import ConfigurationError
 from suprem.zoo.export._bundle_configs import PROGRAM, STATE, inference, metadata, readme
-from suprem.zoo.export._program import compare, program_of
+from suprem.zoo.export._program import archive_of, compare
 from suprem.zoo.export._subject import Subject
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def write_bundle(subject: Subject, tolerance: float, *, folder: Path, overwrite:
             f"{subject.config.name} takes {subject.config.in_channels} input channels; a bundle reads one CT."
         )
     definition = subject.network.monai_definition()
-    weights, content = (STATE, _state(subject)) if definition else (PROGRAM, _program(subject))
+    weights, content = (STATE, _state(subject)) if definition else (PROGRAM, archive_of(subject))
     with atomic_folder(folder, overwrite=overwrite) as target:
         for name in ("configs", "models", "docs"):
             (target / name).mkdir()
@@ -57,13 +57,6 @@ def write_bundle(subject: Subject, tolerance: float, *, folder: Path, overwrite:
 def _state(subject: Subject) -> bytes:
     content = io.BytesIO()
     torch.save(dict(subject.network.state_dict()), content)
-    return content.getvalue()
-
-
-def _program(subject: Subject) -> bytes:
-    program, content = program_of(subject), io.BytesIO()
-    program.example_inputs = None
-    torch.export.save(program, content)
     return content.getvalue()
 
 

@@ -17,7 +17,7 @@ from suprem.zoo.golden import golden_input
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-__all__ = ["EXTRA_FILE", "compare", "program_of", "reason", "write_program"]
+__all__ = ["EXTRA_FILE", "archive_of", "compare", "program_of", "reason", "write_program"]
 
 EXTRA_FILE = "suprem.json"
 """Name of the contract inside a ``.pt2`` file."""
@@ -33,16 +33,21 @@ def write_program(subject: Subject, tolerance: float, *, path: Path) -> tuple[di
         ConfigurationError: the network cannot be traced.
         CheckpointError: the outputs differ.
     """
-    program = program_of(subject)
-    program.example_inputs = None  # megabytes of zeros
-    contract = json.dumps(subject.metadata(), indent=1)
-    archive = io.BytesIO()  # into a file, the archive would be named after it, and that name is temporary
-    torch.export.save(program, archive, extra_files={EXTRA_FILE: contract})
+    content = archive_of(subject, {EXTRA_FILE: json.dumps(subject.metadata(), indent=1)})
     with atomic_path(path) as temporary:
-        temporary.write_bytes(archive.getvalue())
+        temporary.write_bytes(content)
         run: Any = torch.export.load(temporary).module()
         differences = compare(subject, run, tolerance, "The torch.export program")
     return differences, subject.sizes
+
+
+def archive_of(subject: Subject, extra_files: dict[str, str] | None = None) -> bytes:
+    """The traced network as the content of a ``.pt2`` file; errors as of :func:`program_of`."""
+    program = program_of(subject)
+    program.example_inputs = None  # megabytes of zeros
+    archive = io.BytesIO()  # into a file, the archive would be named after it, and that name is temporary
+    torch.export.save(program, archive, extra_files=extra_files)
+    return archive.getvalue()
 
 
 @torch.no_grad()
