@@ -22,6 +22,7 @@ LAYERS = (
     ("zoo",),
     ("inference",),
     ("evaluation",),
+    ("report",),
     ("tasks",),
     ("atlas", "doctor"),
     ("cli",),
