@@ -24,6 +24,7 @@ LAYERS = (
     ("evaluation",),
     ("report",),
     ("tasks",),
+    ("transfer",),
     ("atlas", "doctor"),
     ("cli",),
 )
