@@ -107,6 +107,13 @@ def test_latex_and_html() -> None:
     assert '<th scope="col" class="number">runs</th>' in page
 
 
+def test_a_cell_may_have_its_own_digits_and_a_footnote() -> None:
+    table = Table(("a",), [(Estimate(0.12345, digits=3, footnote="1"),), (9262,)], notes=("[1] Why.",))
+    assert r"| 0.123 \[1\] |" in table.markdown()
+    assert '<td class="number">0.123 [1]</td>' in table.html()
+    assert "9262" in table.latex()
+
+
 def test_without_p_values_the_marks_are_not_explained() -> None:
     assert "p > 0.05" not in Table(("a",), [(Estimate(1.0, 0.1),)]).latex()
 

@@ -58,6 +58,8 @@ class Estimate:
         n: number of runs.
         p_value: of the test against the row that the table names as its baseline; a bound is a text.
         signed: show a plus sign, as differences have.
+        digits: decimals, where they are not those of the table.
+        footnote: sign of the note below the table that is about this cell.
 
     Raises:
         ConfigurationError: a number is NaN or infinite, a deviation negative, or the p-value is none.
@@ -68,6 +70,8 @@ class Estimate:
     n: int | None = None
     p_value: float | str | None = None
     signed: bool = False
+    digits: int | None = None
+    footnote: str = ""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.mean) or (self.sd is not None and not (math.isfinite(self.sd) and self.sd >= 0)):
@@ -83,6 +87,7 @@ class Estimate:
 
     def parts(self, digits: int) -> tuple[str, str]:
         """Mean and standard deviation as texts, rounded."""
+        digits = digits if self.digits is None else self.digits
         # Adding zero turns -0.0 into 0.0.
         mean = f"{round(self.mean, digits) + 0.0:{'+' if self.signed else ''}.{digits}f}"
         return mean, "" if self.sd is None else f"{self.sd:.{digits}f}"
@@ -278,7 +283,8 @@ class Table:
         texts = []
         for cell in row:
             if isinstance(cell, Estimate):
-                texts.append(show(*cell.parts(self.digits), cell.mark))
+                text = show(*cell.parts(self.digits), cell.mark)
+                texts.append(f"{text} {escape(f'[{cell.footnote}]')}" if cell.footnote else text)
             elif isinstance(cell, float):
                 texts.append(f"{cell:.{self.digits}f}")
             else:
