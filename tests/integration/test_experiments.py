@@ -16,7 +16,8 @@ from tests.phantom_store import add_phantom
 SPACING = (10.0, 10.0, 10.0)
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 CONFIGS = sorted(path for path in EXPERIMENTS.rglob("*.yaml") if "\nout:" in path.read_text())
-OVERLAYS = sorted(set(EXPERIMENTS.rglob("*.yaml")) - set(CONFIGS))
+# item.yaml describes a table or figure, not a training.
+OVERLAYS = sorted(set(EXPERIMENTS.rglob("*.yaml")) - set(EXPERIMENTS.glob("*/item.yaml")) - set(CONFIGS))
 TINY: dict[str, dict[str, Any]] = {
     "unet": {"base_channels": 4},
     "swinunetr": {"feature_size": 12},
