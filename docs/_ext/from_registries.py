@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from dataset_pages import dataset_pages
+from experiment_pages import experiment_pages
 from sphinx.util.nodes import make_refnode
 from typer.main import get_command
 
@@ -83,10 +84,11 @@ def write_all() -> None:
         "measurements.md": measurements_page(),
         **checkpoint_pages(),
         **dataset_pages(table),
+        **experiment_pages(),
         **api_pages(),
     }
     OUT.mkdir(parents=True, exist_ok=True)
-    for stale in set(OUT.glob("*.md")) - {OUT / name for name in pages}:
+    for stale in {*OUT.glob("*.md"), *OUT.glob("*.svg")} - {OUT / name for name in pages}:
         stale.unlink()
     for name, text in pages.items():
         path = OUT / name

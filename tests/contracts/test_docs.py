@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES += sorted((ROOT / "experiments").rglob("README.md"))
 PAGES = [page for page in PAGES if "generated" not in page.parts and "_build" not in page.parts]
 FENCE = re.compile(r"(?P<skip><!-- not run:[^>]*-->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.M | re.S)
 
