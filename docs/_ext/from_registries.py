@@ -23,6 +23,7 @@ import suprem
 from suprem import labels, zoo
 from suprem.cli._shell import app
 from suprem.inference import postprocessing
+from suprem.report.experiment import ITEM
 from suprem.zoo import card_parts
 
 DOCS = Path(__file__).resolve().parents[1]
@@ -338,12 +339,13 @@ def _plain(value: Any) -> str:
 
 
 def measurements_page() -> str:
-    """Every result below experiments/, as a table under the command that wrote it."""
+    """Every result below experiments/ that is none of the paper's items, under the command that wrote it."""
     parts = [
         "# Measurements\n\nEvery figure is read from the CSV that the named script wrote; none is typed by hand.\n"
     ]
     experiments = ROOT / "experiments"
-    for path in sorted({*experiments.rglob("results*.csv"), *experiments.glob("benchmarks/*.csv")}):
+    found = {*experiments.rglob("results*.csv"), *experiments.glob("benchmarks/*.csv")}
+    for path in sorted(path for path in found if not path.with_name(ITEM).exists()):  # those have pages of their own
         with path.open(encoding="utf-8", newline="") as file:
             head, *rows = csv.reader(file)
         title = f"{path.parent.name}: {path.stem.removeprefix('results').strip('_').replace('_', ' ') or 'results'}"

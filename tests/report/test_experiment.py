@@ -11,9 +11,9 @@ import yaml
 
 from suprem.cli import main
 from suprem.errors import ConfigurationError
-from suprem.report.experiment import read_experiment
 from suprem.report.experiment_claims import effects, verdict
 from suprem.report.experiment_figures import draw, svg
+from suprem.report.experiment_reading import read_experiment
 from suprem.report.experiment_report import report_on
 
 HEAD = "start,group,metric,mean,sd,n,p_value,test,note\n"
@@ -107,6 +107,14 @@ def test_wrong_tables_are_refused_with_the_place(tmp_path: Path, results: str, m
     with pytest.raises(ConfigurationError, match=message) as caught:
         read_experiment(_folder(tmp_path, results=results))
     assert "results.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize(("pre", "warned"), [("0.9", True), ("90", False)])
+def test_fractions_where_percent_are_meant_are_noticed(
+    tmp_path: Path, pre: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    read_experiment(_folder(tmp_path, results=HEAD + f"scratch,a,dsc,0.5,,,,,\npre,a,dsc,{pre},,,,,\n"))
+    assert ("multiply by 100" in caplog.text) == warned
 
 
 @pytest.mark.parametrize(

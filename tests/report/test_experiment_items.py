@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from suprem.report.experiment import Row, read_experiment
+from suprem.report.experiment import Row
+from suprem.report.experiment_reading import read_experiment
 from suprem.report.experiment_report import report_on
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from suprem._files import atomic_path
 from suprem.errors import ConfigurationError
-from suprem.report.experiment import ITEM, RESULTS, Experiment, read_experiment
+from suprem.report.experiment import ITEM, RESULTS, Experiment
 from suprem.report.experiment_claims import Verdict, effects, verdict
 from suprem.report.experiment_figures import draw, png, svg
+from suprem.report.experiment_reading import read_experiment
 from suprem.report.experiment_tables import OURS, PAPER, cells_table, effects_table, main_table
 from suprem.report.table import Table, html_document, html_text, markdown_text
 
