@@ -220,6 +220,22 @@ def test_ours_beside_the_papers_with_the_difference(tmp_path: Path) -> None:
     assert r"\[2\] no data" in lines
 
 
+def test_rows_of_one_kind_stand_together(tmp_path: Path) -> None:
+    lines = ["u,scratch", "v,scratch", "u,pre", "v,pre"]
+    head = HEAD.replace("start,group", "group,start")
+    expected = head + "".join(f"{line},dsc,50,,,,,\n" for line in lines)
+    folder = _folder(tmp_path, expected, head + "u,other,dsc,40,,,,,\n", rows=["group", "start"], columns=[])
+    table = report_on(folder).tables[0]
+    assert [row[:3] for row in table.rows] == [
+        ["u", "scratch", "paper"],
+        ["u", "pre", "paper"],
+        ["u", "other", "here"],
+        ["v", "scratch", "paper"],
+        ["v", "pre", "paper"],
+    ]
+    assert table.columns == ["group", "start", "source", "DSC, %"]
+
+
 def test_files_and_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _folder(tmp_path / "a")
     _folder(tmp_path / "b", results=_results((50, 60, "0.01")), title="Another")

@@ -90,7 +90,7 @@ def test_markdown() -> None:
     assert lines[0] == "Mean DSC"
     assert lines[2:7] == [
         "| start | runs | DSC | difference |",
-        "|---|---:|---|---:|",
+        "|---|---:|---:|---:|",
         "| scratch | 10 | 88.9 ± 0.6 |  |",
         r"| SuPreM | 10 | 92.1 ± 0.2 \* | +3.2 |",
         "| Tang | 1 | not run | +0.0 |",
@@ -102,7 +102,7 @@ def test_markdown() -> None:
 def test_latex_and_html() -> None:
     latex, page = _table().latex(), _table().html()
     assert r"SuPreM & 10 & $92.1 \pm 0.2$\textsuperscript{*} & $+3.2$ \\" in latex
-    assert r"\begin{tabular}{lrlr}" in latex
+    assert r"\begin{tabular}{lrrr}" in latex
     assert "92.1 ± 0.2<sup>*</sup>" in page
     assert '<th scope="col" class="number">runs</th>' in page
 

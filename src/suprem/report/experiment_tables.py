@@ -52,8 +52,8 @@ def main_table(experiment: Experiment) -> Table:
     item, notes = experiment.item, _Notes()
     row_keys, column_keys = _axes(item)
     sources = {PAPER: _cells(experiment.expected), OURS: _cells(experiment.results or ())}
-    lines = list(dict.fromkeys(_at(row, row_keys) for source in sources.values() for row in source))
-    columns = list(dict.fromkeys(_at(row, column_keys) for source in sources.values() for row in source))
+    every = [row for source in sources.values() for row in source]
+    lines, columns = (_in_order(_at(row, keys) for row in every) for keys in (row_keys, column_keys))
     lookup = {
         name: {(_at(row, row_keys), _at(row, column_keys)): row for row in rows} for name, rows in sources.items()
     }
@@ -74,6 +74,13 @@ def main_table(experiment: Experiment) -> Table:
     names += [*(["source"] if ran else []), *(_column(item, column_keys, column) for column in columns)]
     caption = f"{item.title}. {_what(item)}"
     return Table(names, table, caption=caption, notes=(*notes.lines(), *_test_notes(experiment)))
+
+
+def _in_order(values: Iterable[Key]) -> list[Key]:
+    """Distinct values as they appear, those that differ in their last part alone next to each other."""
+    distinct = list(dict.fromkeys(values))
+    place = {start: number for number, start in enumerate(dict.fromkeys(value[:-1] for value in distinct))}
+    return sorted(distinct, key=lambda value: place[value[:-1]])
 
 
 def _cells(rows: Iterable[Row]) -> list[Row]:

@@ -150,7 +150,7 @@ def html_text(text: str) -> str:
 class Table:
     """Rows under named columns; every cell is escaped for the format that it is written in.
 
-    A column whose filled cells are all numbers is aligned to the right. Where a cell has a p-value, the meaning of the
+    A column with a number in it is aligned to the right. Where a cell has a p-value, the meaning of the
     marks is added to the notes.
 
     Attributes:
@@ -273,9 +273,11 @@ class Table:
         return tuple(paths)
 
     def _right(self) -> list[bool]:
-        """Which columns hold numbers only."""
-        filled = [[row[i] for row in self.rows if row[i] is not None] for i in range(len(self.columns))]
-        return [bool(cells) and not any(isinstance(cell, str) for cell in cells) for cells in filled]
+        """Which columns hold numbers; a text in between says why one is missing."""
+        return [
+            any(row[i] is not None and not isinstance(row[i], str) for row in self.rows)
+            for i in range(len(self.columns))
+        ]
 
     def _texts(
         self, row: Sequence[Cell], escape: Callable[[str], str], show: Callable[[str, str, str], str]
@@ -324,7 +326,7 @@ _STYLE = (
     "body{font-family:system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em;line-height:1.4}"
     "table{border-collapse:collapse;display:block;overflow-x:auto}caption{text-align:left;padding:.4em 0}"
     "td,th{padding:.2em .8em;border-bottom:1px solid #ccc;text-align:left}"
-    ".number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}"
+    ".number{text-align:right;font-variant-numeric:tabular-nums}td.number{white-space:nowrap}"
     ".note{font-size:.9em;color:#444}img{max-width:100%;height:auto}"
 )
 
