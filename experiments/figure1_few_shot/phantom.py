@@ -5,6 +5,7 @@ python -m experiments.figure1_few_shot.phantom WORK
 ```
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ def experiment(work: Path, jobs: int) -> list[dict[str, Any]]:
     model = {"backbone": BACKBONE, "initialisations": starts(work, sources)}
     everything = {"all": [name for members in GROUPS.values() for name in members]}
     folder = run_study(work, "figure1", jobs, models={BACKBONE: model}, shots=SHOTS, groups=everything)
+    against = replace(folder.study, baseline="self_supervised")
     return [
         dsc_row(cell, target="phantom", pretraining=cell.initialisation, shots=cell.shots)
-        for cell in summarise(folder.study, folder.results())
+        for cell in summarise(against, folder.results())
     ]
 
 
