@@ -18,6 +18,7 @@ import torch
 from pytorch_lightning import LightningDataModule, Trainer, seed_everything
 
 from experiments.phantom.phantoms import write_dataset
+from suprem._files import read_csv
 from suprem._workers import map_unordered
 from suprem.datamodules import CTDataModule, UnlabelledDataModule
 from suprem.datasets._prepare import prepare
@@ -126,6 +127,7 @@ def pretrain(run: Pretraining, work: Path) -> str:
     """Trains and exports a network, unless it is there; returns how ``load_pretrained`` finds it."""
     out = work / "pretrained" / run.name
     if not out.exists():
+        logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
         torch.set_num_threads(1)
         seed_everything(run.seed, verbose=False)
         task, data, steps = (_supervised if run.kind == "supervised" else _self_supervised)(run, work)
@@ -218,12 +220,12 @@ def dsc_row(cell: Cell, **keys: Any) -> dict[str, Any]:
 
 
 def write_results(item: str, rows: Iterable[Mapping[str, Any]], out: Path | None = None) -> Path:
-    """``results.csv`` of an experiment."""
-    rows = list(rows)
+    """``results.csv`` of an experiment, with the columns of its ``expected.csv``."""
+    columns, _ = read_csv(HERE / item / "expected.csv", advice="It is part of the repository.")
     path = (out or HERE / item) / "results.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n", restval="")
+        table = csv.DictWriter(file, columns, lineterminator="\n", restval="")
         table.writeheader()
         table.writerows(rows)
     return path
@@ -239,7 +241,6 @@ def main(
     parser.add_argument("--out", type=Path, help="Folder of results.csv; default: that of the experiment.")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     start, work = time.monotonic(), options.work.resolve()
     if stores:
         make_stores(work, options.jobs)
