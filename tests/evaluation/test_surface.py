@@ -1,6 +1,8 @@
 """Surface scores against analytic shapes, a distance transform and the conventions for empty masks."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,9 @@ import pytest
 from scipy import ndimage
 
 from suprem.errors import ConfigurationError
-from suprem.evaluation._surface import cell_areas, surface_of
+from suprem.evaluation import _surface
+from suprem.evaluation._cells import cell_areas
+from suprem.evaluation._surface import surfaces_of
 from suprem.evaluation.metrics import compare_labels, compare_masks
 
 
@@ -23,7 +27,10 @@ def test_cell_areas_of_known_cells() -> None:
 
 def test_sphere_area() -> None:
     x, y, z = np.mgrid[-20:21, -20:21, -10:11]
-    area = surface_of(x**2 + y**2 + (2.0 * z) ** 2 < 15**2, (1.0, 1.0, 2.0)).areas.sum()
+    ball = (x**2 + y**2 + (2.0 * z) ** 2 < 15**2).astype(np.uint8)
+    with ThreadPoolExecutor(1) as pool:
+        codes = surfaces_of(ball, 1, pool)[0].codes
+    area = cell_areas((1.0, 1.0, 2.0))[codes].sum()
     assert area == pytest.approx(4 * math.pi * 15**2, rel=0.12)
 
 
@@ -80,6 +87,72 @@ def test_all_labels_in_one_pass_equal_single_masks() -> None:
     assert found == {n: compare_masks(one == n, two == n, (1, 1, 3), t) for n, t in ((1, 0.5), (3, 2.0))}
 
 
+def _labels(seed: int, shape: tuple[int, int, int] = (20, 17, 13)) -> np.ndarray:
+    fields = [ndimage.gaussian_filter(np.random.default_rng([seed, n]).normal(size=shape), 2) for n in range(5)]
+    return np.argmax(fields, axis=0)
+
+
+@pytest.mark.parametrize("layout", ["fortran", "flipped", "permuted", "mixed"])
+def test_memory_order_does_not_matter(layout: str) -> None:
+    one, two = _labels(0).astype(np.uint8), _labels(1).astype(np.uint8)
+    arguments = ((0.7, 1.1, 2.3), dict.fromkeys(range(1, 5), 1.1))
+    expected = compare_labels(one, two, *arguments)
+    turn = {
+        "fortran": np.asfortranarray,
+        "flipped": lambda a: np.ascontiguousarray(a[::-1, :, ::-1])[::-1, :, ::-1],
+        "permuted": lambda a: np.ascontiguousarray(a.transpose(1, 2, 0)).transpose(2, 0, 1),
+        "mixed": lambda a: np.asfortranarray(a) if a is two else a,
+    }[layout]
+    found = compare_labels(turn(one), turn(two), *arguments)
+    for label, scores in expected.items():
+        assert astuple(found[label]) == pytest.approx(astuple(scores), abs=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int64])
+def test_any_integers_and_labels_that_are_not_compared(dtype: Any) -> None:
+    one, two = _labels(2), _labels(3)
+    expected = compare_labels(one.astype(np.uint8), two.astype(np.uint8), (1, 2, 3), {2: 1.0, 4: 2.0})
+    numbers = np.array([0, -7, 9, 99, 100]) if np.issubdtype(dtype, np.signedinteger) else np.array([0, 3, 9, 99, 100])
+    found = compare_labels(numbers.astype(dtype)[one], numbers.astype(dtype)[two], (1, 2, 3), {9: 1.0, 100: 2.0})
+    assert list(found.values()) == list(expected.values())
+
+
+def test_blocks_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = _labels(4).astype(np.uint8), _labels(5).astype(np.uint8)
+    arguments = (one, two, (1.0, 1.5, 2.0), dict.fromkeys(range(1, 5), 1.5))
+    expected = compare_labels(*arguments, threads=1)
+    monkeypatch.setattr(_surface, "_BLOCK", 700)
+    found = compare_labels(*arguments, threads=3)
+    for label, scores in expected.items():
+        assert astuple(found[label]) == pytest.approx(astuple(scores), abs=1e-9)
+
+
+@pytest.mark.parametrize("spacing", [(0.1, 0.1, 0.3), (0.7, 0.9, 1.1)])
+def test_a_surface_exactly_at_the_tolerance_is_within_it(spacing: tuple[float, float, float]) -> None:
+    for axis, voxels in ((0, 3), (1, 7), (2, 12)):
+        first, second = np.zeros((2, 30, 30, 30), dtype=bool)
+        first[2:10, 2:10, 2:10] = True
+        second[2:10, 2:10, 2:10] = True
+        moved = np.roll(second, voxels, axis)
+        assert compare_masks(first, moved, spacing, voxels * spacing[axis]).nsd == 1
+        assert compare_masks(first, moved, spacing, voxels * spacing[axis] * 0.999).nsd < 1
+
+
+def test_structures_at_the_border_far_apart_and_of_one_voxel() -> None:
+    first, second = np.zeros((2, 60, 9, 9), dtype=np.uint8)
+    first[0, 0, 0], second[59, 8, 8] = 1, 1
+    found = compare_masks(first, second, (2.0, 1.0, 3.0), 1.0)
+    corner = math.sqrt((58 * 2) ** 2 + 7**2 + (7 * 3) ** 2)
+    assert found.dsc == found.nsd == 0
+    assert found.hd_mm == pytest.approx(math.sqrt((59 * 2) ** 2 + 8**2 + (8 * 3) ** 2))
+    assert corner < found.asd_mm < found.hd_mm
+    # The border of the array is a surface: a mask that fills it is closed there.
+    whole = np.ones((4, 5, 6), dtype=np.uint8)
+    assert compare_masks(whole, whole, (1, 1, 1), 0.0).nsd == 1
+    assert compare_labels(whole[:0], whole[:0], (1, 1, 1), {1: 1.0})[1].volume_error_ml == 0
+    assert compare_labels(whole, whole, (1, 1, 1), {}) == {}
+
+
 def test_refusals() -> None:
     cube = np.ones((3, 3, 3), dtype=int)
     for arguments, message in (
@@ -87,9 +160,13 @@ def test_refusals() -> None:
         ((cube, cube * 1.0, (1, 1, 1), {1: 1}), "integers"),
         ((cube, cube, (1, 0, 1), {1: 1}), "positive sizes"),
         ((cube, cube, (1, 1, 1), {0: 1}), "labels are positive"),
+        ((cube, cube, (1, 1, 1), {1: -1}), "labels are positive"),
+        ((cube, cube, (1, 1, 1), {1: math.nan}), "labels are positive"),
     ):
         with pytest.raises(ConfigurationError, match=message):
             compare_labels(*arguments)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="at least one"):
+        compare_labels(cube, cube, (1, 1, 1), {1: 1}, threads=0)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
