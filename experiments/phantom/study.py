@@ -56,17 +56,20 @@ BACKBONES: dict[str, dict[str, Any]] = {
 """Tiny width of each backbone of the paper's Table 2."""
 
 SPACING = (6.0, 6.0, 6.0)
-PATCH = (32, 32, 64)
+PATCH = (32, 32, 32)
+PATCHES = {"swinunetr": (32, 32, 64)}
+"""Where it is not :data:`PATCH`: Swin UNETR halves an edge five times, and has to be left more than one voxel."""
+
 SEEDS = {"pretrain": range(3000, 3032), "pool": range(3100, 3120), "test": range(3200, 3206)}
 SUPERVISED_STEPS, SELF_SUPERVISED_STEPS = 400, 150
 DRAWS = (0, 1, 2)
 
 TRAINING: dict[str, Any] = {
-    "steps": 80,
+    "steps": 60,
     "batch_size": 2,
     "patch_size": list(PATCH),
     "threads": 1,
-    "checkpoint_every": 40,
+    "checkpoint_every": 30,
     "optimisation": {"learning_rate": 3e-3, "weight_decay": 1e-4, "head_rate": 10.0, "warmup_steps": 10},
     "execution": {"channels_last": True},
     "trainer": {"accelerator": "cpu"},
@@ -140,9 +143,9 @@ def pretrain(run: Pretraining, work: Path) -> str:
     return f"local-dir:{out}"
 
 
-def _settings(learning_rate: float) -> dict[str, Any]:
+def _settings(run: Pretraining, learning_rate: float) -> dict[str, Any]:
     return {
-        "preprocessing": Preprocessing(SPACING, (-175.0, 250.0), PATCH),
+        "preprocessing": Preprocessing(SPACING, (-175.0, 250.0), PATCHES.get(run.backbone, PATCH)),
         "execution": Execution(channels_last=True),
         "optimisation": Optimisation(
             learning_rate=learning_rate, weight_decay=1e-4, head_rate=10.0, warmup_steps=20
@@ -152,10 +155,12 @@ def _settings(learning_rate: float) -> dict[str, Any]:
 
 def _supervised(run: Pretraining, work: Path) -> tuple[SegmentationTask, LightningDataModule, int]:
     data = CTDataModule(
-        work / f"{run.store}-store", KNOWN, patch_size=PATCH, batch_size=2, val_fraction=0.0, subset=run.volumes,
+        work / f"{run.store}-store", KNOWN, patch_size=PATCHES.get(run.backbone, PATCH), batch_size=2, val_fraction=0.0, subset=run.volumes,
         samples_per_epoch=2 * SUPERVISED_STEPS, seed=run.seed,
     )  # fmt: skip
-    task = SegmentationTask(run.backbone, KNOWN, backbone_kwargs=BACKBONES[run.backbone], prior=0.02, **_settings(3e-3))
+    task = SegmentationTask(
+        run.backbone, KNOWN, backbone_kwargs=BACKBONES[run.backbone], prior=0.02, **_settings(run, 3e-3)
+    )
     return task, data, SUPERVISED_STEPS
 
 
@@ -163,10 +168,10 @@ def _self_supervised(run: Pretraining, work: Path) -> tuple[SelfSupervisedTask, 
     """Swin UNETR has the proxies of Tang et al., as in the paper, the others the restoration of Models Genesis."""
     proxies = ("inpainting", "rotation", "contrastive") if run.backbone == "swinunetr" else ("restoration",)
     data = UnlabelledDataModule(
-        stores=str(work / f"{run.store}-store"), patch_size=PATCH, batch_size=2, val_fraction=0.0, subset=run.volumes,
+        stores=str(work / f"{run.store}-store"), patch_size=PATCHES.get(run.backbone, PATCH), batch_size=2, val_fraction=0.0, subset=run.volumes,
         samples_per_epoch=2 * SELF_SUPERVISED_STEPS, seed=run.seed,
     )  # fmt: skip
-    task = SelfSupervisedTask(run.backbone, proxies, backbone_kwargs=BACKBONES[run.backbone], **_settings(1e-3))  # type: ignore[arg-type]
+    task = SelfSupervisedTask(run.backbone, proxies, backbone_kwargs=BACKBONES[run.backbone], **_settings(run, 1e-3))  # type: ignore[arg-type]
     return task, data, SELF_SUPERVISED_STEPS
 
 

@@ -8,7 +8,18 @@ python -m experiments.table2_transfer.phantom WORK
 from pathlib import Path
 from typing import Any
 
-from experiments.phantom.study import BACKBONES, Pretraining, dsc_row, main, pretrain_all, run_study, starts
+from experiments.phantom.study import (
+    BACKBONES,
+    PATCH,
+    PATCHES,
+    TRAINING,
+    Pretraining,
+    dsc_row,
+    main,
+    pretrain_all,
+    run_study,
+    starts,
+)
 from suprem.transfer.run_table import StudyFolder
 from suprem.transfer.summary import summarise
 
@@ -25,7 +36,8 @@ def study(work: Path, jobs: int, backbone: str) -> StudyFolder:
         "backbone_kwargs": BACKBONES[backbone],
         "initialisations": starts(work, {name: sources[name] for name in ("scratch", *KINDS)}),
     }
-    return run_study(work, f"table2-{backbone}", jobs, models={backbone: model}, shots=[SHOTS])
+    training = {**TRAINING, "patch_size": list(PATCHES.get(backbone, PATCH))}
+    return run_study(work, f"table2-{backbone}", jobs, models={backbone: model}, shots=[SHOTS], training=training)
 
 
 def experiment(work: Path, jobs: int) -> list[dict[str, Any]]:
