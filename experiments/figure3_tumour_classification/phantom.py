@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from suprem.evaluation.classification import auc, rates, roc_curve
-from suprem.evaluation.patients import LesionType, PhaseScan, decide_patient
 
 from experiments.phantom.study import (
     TRAINING,
@@ -28,6 +26,8 @@ from experiments.phantom.study import (
     starts,
 )
 from suprem._workers import map_unordered
+from suprem.evaluation.classification import auc, rates, roc_curve
+from suprem.evaluation.patients import LesionType, PhaseScan, decide_patient
 from suprem.evaluation.statistics import welch_t
 from suprem.tasks.validation import stream_logits
 from suprem.volumes.store import Store

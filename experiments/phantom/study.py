@@ -153,11 +153,13 @@ def _settings(run: Pretraining, learning_rate: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _patches(run: Pretraining) -> dict[str, Any]:
+    size = PATCHES.get(run.backbone, PATCH)
+    return {"patch_size": size, "batch_size": 2, "val_fraction": 0.0, "subset": run.volumes, "seed": run.seed}
+
+
 def _supervised(run: Pretraining, work: Path) -> tuple[SegmentationTask, LightningDataModule, int]:
-    data = CTDataModule(
-        work / f"{run.store}-store", KNOWN, patch_size=PATCHES.get(run.backbone, PATCH), batch_size=2, val_fraction=0.0, subset=run.volumes,
-        samples_per_epoch=2 * SUPERVISED_STEPS, seed=run.seed,
-    )  # fmt: skip
+    data = CTDataModule(work / f"{run.store}-store", KNOWN, samples_per_epoch=2 * SUPERVISED_STEPS, **_patches(run))
     task = SegmentationTask(
         run.backbone, KNOWN, backbone_kwargs=BACKBONES[run.backbone], prior=0.02, **_settings(run, 3e-3)
     )
@@ -168,9 +170,8 @@ def _self_supervised(run: Pretraining, work: Path) -> tuple[SelfSupervisedTask, 
     """Swin UNETR has the proxies of Tang et al., as in the paper, the others the restoration of Models Genesis."""
     proxies = ("inpainting", "rotation", "contrastive") if run.backbone == "swinunetr" else ("restoration",)
     data = UnlabelledDataModule(
-        stores=str(work / f"{run.store}-store"), patch_size=PATCHES.get(run.backbone, PATCH), batch_size=2, val_fraction=0.0, subset=run.volumes,
-        samples_per_epoch=2 * SELF_SUPERVISED_STEPS, seed=run.seed,
-    )  # fmt: skip
+        stores=str(work / f"{run.store}-store"), samples_per_epoch=2 * SELF_SUPERVISED_STEPS, **_patches(run)
+    )
     task = SelfSupervisedTask(run.backbone, proxies, backbone_kwargs=BACKBONES[run.backbone], **_settings(run, 1e-3))  # type: ignore[arg-type]
     return task, data, SELF_SUPERVISED_STEPS
 
