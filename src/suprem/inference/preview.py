@@ -6,7 +6,6 @@ sagittal ones.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from suprem.inference.planes import WINDOW_HU, Plane, cut_across, draw_image, draw_letters, draw_mask, plane_of
 from suprem.inference.statistics import StructureStatistics
 from suprem.labels import color
 from suprem.volumes.geometry import Reorientation, Volume, to_ras
@@ -26,7 +26,6 @@ __all__ = ["Preview"]
 
 Mask = npt.NDArray[np.bool_]
 
-_WINDOW_HU = (-160.0, 240.0)
 _DPI = 130
 _BACKGROUND, _TEXT, _FAINT = "#101114", "#f2f2f2", "#8a8d94"
 _GAP, _TITLE, _CAPTION, _FOOT, _ROW = 0.12, 0.58, 0.22, 0.3, 0.19  # inches
@@ -35,36 +34,12 @@ _MIN_WIDTH = 9.0
 _MAX_ENLARGED = 3.0  # times the scale of the other planes
 _FONT = 8.0
 _CHARACTER = 0.56 * _FONT / 72  # inches, an average letter
+_FILL = 0.38
 _NOTE = (
-    "Filled box: cut by a plane above; outlined box: present elsewhere.   Displayed at -160 to 240 HU.   "
+    "Filled box: cut by a plane above; outlined box: present elsewhere.   "
+    f"Displayed at {WINDOW_HU[0]:.0f} to {WINDOW_HU[1]:.0f} HU.   "
     "Not for clinical use."
 )
-
-
-@dataclass
-class _Plane:
-    """One slice as displayed: rows downwards, columns to the right.
-
-    Attributes:
-        title: e.g. ``"axial"``.
-        axis: the RAS axis it cuts.
-        letters: what left, right, top and bottom of the picture are in the patient.
-        spacing_mm: between rows, between columns.
-        image: (rows, columns), HU.
-        masks: the structures that it cuts.
-    """
-
-    title: str
-    axis: int
-    letters: tuple[str, str, str, str]
-    spacing_mm: tuple[float, float]
-    image: npt.NDArray[np.float32]
-    masks: dict[str, Mask] = field(default_factory=dict)
-
-    @property
-    def size_mm(self) -> tuple[float, float]:
-        """Height and width of the picture in the patient."""
-        return self.image.shape[0] * self.spacing_mm[0], self.image.shape[1] * self.spacing_mm[1]
 
 
 class Preview:
@@ -84,21 +59,7 @@ class Preview:
         ras, self._step = to_ras(scan)
         self._index = centre
         self.centre = _moved(centre, scan.shape, self._step)
-        x, y, z = ras.spacing_mm
-        cuts = (
-            ("axial", 2, ("R", "L", "A", "P"), (y, x)),
-            ("coronal", 1, ("R", "L", "S", "I"), (z, x)),
-            ("sagittal", 0, ("A", "P", "S", "I"), (z, y)),
-        )
-        self.planes = [
-            _Plane(title, axis, letters, spacing, self._cut(ras.array, axis).astype(np.float32))
-            for title, axis, letters, spacing in cuts
-        ]
-
-    def _cut(self, array: npt.NDArray[Any], axis: int) -> npt.NDArray[Any]:
-        """The slice across a RAS axis, both of its axes turned so that they grow to the left and to the top."""
-        cut: npt.NDArray[Any] = array.take(self.centre[axis], axis=axis).T[::-1, ::-1]
-        return cut
+        self.planes = [plane_of(ras, axis, self.centre[axis]) for axis in (2, 1, 0)]
 
     def add(self, name: str, mask: Mask) -> None:
         """Keeps the three slices of a mask.
@@ -109,7 +70,7 @@ class Preview:
         """
         turned = self._step.apply(mask)
         for plane in self.planes:
-            cut = self._cut(turned, plane.axis)
+            cut = cut_across(turned, plane.axis, self.centre[plane.axis])
             if cut.any():
                 plane.masks[name] = cut
 
@@ -147,7 +108,7 @@ class Preview:
         figure = self.figure(title, subtitle, rows)
         figure.savefig(path, format="png", dpi=_DPI, facecolor=_BACKGROUND, metadata={"Software": None})
 
-    def _caption(self, plane: _Plane) -> str:
+    def _caption(self, plane: Plane) -> str:
         # Named by the scan's own index, as the bounding boxes are.
         axis = self._step.axes[plane.axis]
         return f"{plane.title}   {'xyz'[axis]} = {self._index[axis]}"
@@ -187,48 +148,12 @@ def _arranged(sizes_mm: Sequence[tuple[float, float]]) -> tuple[list[tuple[float
     return boxes, x - _GAP, row
 
 
-def _draw_plane(axes: "Axes", plane: _Plane) -> None:
-    high, wide = plane.size_mm
-    axes.imshow(
-        plane.image,
-        cmap="gray",
-        vmin=_WINDOW_HU[0],
-        vmax=_WINDOW_HU[1],
-        extent=(0, wide, high, 0),
-        interpolation="bilinear",
-        aspect="auto",
-    )
-    axes.set_axis_off()
+def _draw_plane(axes: "Axes", plane: Plane) -> None:
+    draw_image(axes, plane)
     # Large ones first, so that a lesion stays visible on its organ.
     for name, mask in sorted(plane.masks.items(), key=lambda item: -int(item[1].sum())):
-        _draw_mask(axes, mask, plane.spacing_mm, tuple(v / 255 for v in color(name)))
-    axes.set_xlim(0, wide)
-    axes.set_ylim(high, 0)
-    left, right, top, bottom = plane.letters
-    style: dict[str, Any] = {"color": "white", "fontsize": 10, "fontweight": "bold", "transform": axes.transAxes}
-    style["path_effects"] = _outline()
-    axes.text(0.012, 0.5, left, ha="left", va="center", **style)
-    axes.text(0.988, 0.5, right, ha="right", va="center", **style)
-    axes.text(0.5, 0.988, top, ha="center", va="top", **style)
-    axes.text(0.5, 0.012, bottom, ha="center", va="bottom", **style)
-
-
-def _outline() -> list[Any]:
-    from matplotlib.patheffects import withStroke
-
-    return [withStroke(linewidth=2, foreground="black")]
-
-
-def _draw_mask(axes: "Axes", mask: Mask, spacing_mm: tuple[float, float], rgb: tuple[float, ...]) -> None:
-    """A translucent area with a solid outline, traced around the voxels of one slice."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    top, left = int(rows[0]), int(columns[0])
-    # One voxel of background all around closes outlines at the border of the picture.
-    crop = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1], 1).astype(np.float32)
-    y = (np.arange(crop.shape[0]) + top - 0.5) * spacing_mm[0]
-    x = (np.arange(crop.shape[1]) + left - 0.5) * spacing_mm[1]
-    axes.contourf(x, y, crop, levels=[0.5, 1.5], colors=[(*rgb, 0.38)], antialiased=True)
-    axes.contour(x, y, crop, levels=[0.5], colors=[(*rgb, 1.0)], linewidths=1.0)
+        draw_mask(axes, mask, plane.spacing_mm, color(name), fill=_FILL)
+    draw_letters(axes, plane)
 
 
 class _Legend:
