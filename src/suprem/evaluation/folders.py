@@ -1,152 +1,21 @@
-"""Scores of a folder of predictions against a folder of references, and of several such folders against each other."""
+"""Scores of a folder of predictions against a folder of references."""
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from scipy import ndimage
-
-from suprem.errors import ConfigurationError, VolumeError
+from suprem.errors import ConfigurationError, LabelSpaceError
+from suprem.evaluation.cases import CaseResult, CaseTask, score_cases
 from suprem.evaluation.masks import CaseMasks, find_masks
-from suprem.evaluation.metrics import EmptyConvention, MaskScores, compare_masks
-from suprem.evaluation.statistics import bootstrap_interval, holm, paired_t, wilcoxon_signed_rank
+from suprem.evaluation.metrics import EmptyConvention
+from suprem.evaluation.numberings import fitting_numberings, frequent
+from suprem.evaluation.scores import Evaluation
 from suprem.labels import known_name
-from suprem.volumes.geometry import Volume, corner_distance_mm, to_ras
 
-__all__ = [
-    "METRICS",
-    "CaseScore",
-    "Comparison",
-    "Evaluation",
-    "StructureSummary",
-    "compare_evaluations",
-    "evaluate_folders",
-]
+__all__ = ["evaluate_folders"]
 
-METRICS = ("dsc", "nsd", "hd95_mm")
-"""Those that are summarised; the others stand in the table of cases."""
-
-_SAME = 0.1
-"""Fraction of a voxel by which the corners of two grids may differ and still be the same."""
-
-_FEWEST = 2  # observations of a statistic
-
-
-@dataclass(frozen=True)
-class CaseScore:
-    """One structure in one case.
-
-    Attributes:
-        case: name.
-        structure: name.
-        reference_ml: volume of the reference.
-        scores: all metrics.
-    """
-
-    case: str
-    structure: str
-    reference_ml: float
-    scores: MaskScores
-
-    def row(self) -> dict[str, Any]:
-        """Plain values for a table."""
-        return {
-            "case": self.case,
-            "structure": self.structure,
-            "reference_ml": round(self.reference_ml, 3),
-            **{name: _rounded(value) for name, value in asdict(self.scores).items()},
-        }
-
-
-def _rounded(value: float) -> float:
-    return round(value, 6) if math.isfinite(value) else value
-
-
-@dataclass(frozen=True)
-class StructureSummary:
-    """One metric of one structure over the cases.
-
-    Attributes:
-        structure: name.
-        metric: one of :data:`METRICS`.
-        cases: that have a finite value.
-        infinite: cases in which exactly one of the masks is empty, so that distances are infinite; not in the mean.
-        mean: over the cases.
-        low: lower limit of the 95 % bootstrap interval of the mean; ``None`` for fewer than 2 cases.
-        high: upper limit.
-        median: over the cases.
-    """
-
-    structure: str
-    metric: str
-    cases: int
-    infinite: int
-    mean: float
-    low: float | None
-    high: float | None
-    median: float
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a folder of predictions is worth.
-
-    Attributes:
-        predictions: the folder.
-        scores: per case and structure.
-        without_reference: cases that were predicted and have no reference.
-        without_prediction: cases with a reference that were not predicted.
-        not_predicted: structures of the reference that no case was predicted for.
-        no_reference: predicted structures that no case has a reference for.
-    """
-
-    predictions: str
-    scores: tuple[CaseScore, ...]
-    without_reference: tuple[str, ...]
-    without_prediction: tuple[str, ...]
-    not_predicted: tuple[str, ...]
-    no_reference: tuple[str, ...]
-
-    @property
-    def structures(self) -> tuple[str, ...]:
-        """Compared structures in order."""
-        return tuple(dict.fromkeys(score.structure for score in self.scores))
-
-    def values(self, structure: str, metric: str) -> dict[str, float]:
-        """Case -> value, where there is one."""
-        found = {s.case: float(getattr(s.scores, metric)) for s in self.scores if s.structure == structure}
-        return {case: value for case, value in found.items() if not math.isnan(value)}
-
-    def summary(self) -> tuple[StructureSummary, ...]:
-        """Every metric of every structure that a case has."""
-        rows = (self._summary(structure, metric) for structure in self.structures for metric in METRICS)
-        return tuple(row for row in rows if row is not None)
-
-    def _summary(self, structure: str, metric: str) -> StructureSummary | None:
-        every = list(self.values(structure, metric).values())
-        finite = [value for value in every if math.isfinite(value)]
-        if not every:
-            return None
-        if not finite:
-            return StructureSummary(structure, metric, 0, len(every), math.nan, None, None, math.nan)
-        low = high = None
-        if len(finite) >= _FEWEST:
-            low = high = finite[0]  # where all are equal, so is every resampled mean
-            if np.ptp(finite) > 0:
-                interval = bootstrap_interval(finite)
-                low, high = interval.low, interval.high
-        middle = float(np.median(finite))
-        mean = float(np.mean(finite))
-        return StructureSummary(structure, metric, len(finite), len(every) - len(finite), mean, low, high, middle)
-
-    def worst(self, count: int = 10) -> tuple[CaseScore, ...]:
-        """Cases and structures with the lowest Dice coefficient."""
-        scored = [score for score in self.scores if not math.isnan(score.scores.dsc)]
-        return tuple(sorted(scored, key=lambda score: score.scores.dsc)[:count])
+_AGREE = 0.5
+"""Mean Dice coefficient above which a structure is surely the same on both sides."""
 
 
 def evaluate_folders(
@@ -159,8 +28,14 @@ def evaluate_folders(
     tolerance_mm: float = 1.0,
     empty: EmptyConvention = "absent",
     resample: bool = False,
+    strict: bool = False,
+    trust_numbering: bool = False,
+    jobs: int = 1,
+    progress: Callable[[str, int], None] | None = None,
 ) -> Evaluation:
     """Compares every case that both folders hold, on the grid of the reference; see :func:`find_masks` for the layouts.
+
+    Voxels that the numbering of the reference calls not annotated count neither for nor against a prediction.
 
     Args:
         predictions: folder.
@@ -172,31 +47,126 @@ def evaluate_folders(
         empty: convention for structures that neither mask holds, see
             :data:`suprem.evaluation.metrics.EMPTY_CONVENTIONS`.
         resample: bring a prediction on another grid to that of the reference, by the nearest voxel.
+        strict: refuse cases and masks without a partner instead of reporting them.
+        trust_numbering: go on although another numbering fits the masks better.
+        jobs: processes, each with one case at a time; the scores do not depend on it.
+        progress: called with the name of each case that has ended, and the number of all.
 
     Raises:
-        ConfigurationError: the folders have no case or no structure in common.
-        VolumeError: the grids of a case differ and ``resample`` is not set.
+        ConfigurationError: the folders have no case or no structure in common, or ``strict`` finds something missing.
+        VolumeError: a file cannot be read, or the grids of a case differ and ``resample`` is not set.
+        LabelSpaceError: label maps hold numbers that their numbering does not know, or mean what the other side says
+            under another numbering.
     """
     predicted, wanted = find_masks(predictions, prediction_numbering), find_masks(references, reference_numbering)
+    cases = _shared_cases(predictions, references, predicted, wanted)
+    names = _names(predicted, wanted, cases, structures)
+    missing = _missing(predicted, wanted, cases, names)
+    if strict:
+        _refuse_missing(predictions, references, predicted, wanted, missing)
+    tasks = [CaseTask(predicted[case], wanted[case], names, tolerance_mm, empty, resample) for case in cases]
+    results = score_cases(tasks, jobs=jobs, progress=progress)
+    notes = _numbering_notes(results, tasks[0], trust_numbering) + _grid_notes(cases, results)
+    return Evaluation(
+        str(predictions),
+        tuple(score for result in results for score in result.scores),
+        tuple(sorted(predicted.keys() - wanted.keys())),
+        tuple(sorted(wanted.keys() - predicted.keys())),
+        *_one_sided(predicted, wanted, cases),
+        missing,
+        tuple(notes),
+    )
+
+
+def _shared_cases(
+    predictions: str | Path,
+    references: str | Path,
+    predicted: Mapping[str, CaseMasks],
+    wanted: Mapping[str, CaseMasks],
+) -> list[str]:
     cases = [case for case in wanted if case in predicted]
     if not cases:
         raise ConfigurationError(
             f"{predictions} and {references} have no case in common: {_some(predicted)} and {_some(wanted)}. Name the "
             "files or folders of a case alike."
         )
-    names = _names(predicted, wanted, cases, structures)
-    scores = [
-        score
+    return cases
+
+
+def _missing(
+    predicted: Mapping[str, CaseMasks], wanted: Mapping[str, CaseMasks], cases: Sequence[str], names: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    """Case and structure of masks that exactly one of the two folders has."""
+    return tuple(
+        (case, name)
         for case in cases
-        for score in _case_scores(predicted[case], wanted[case], names, tolerance_mm, empty, resample)
-    ]
-    return Evaluation(
-        str(predictions),
-        tuple(scores),
-        tuple(sorted(predicted.keys() - wanted.keys())),
-        tuple(sorted(wanted.keys() - predicted.keys())),
-        *_one_sided(predicted, wanted, cases),
+        for name in names
+        if (name in predicted[case].structures) != (name in wanted[case].structures)
     )
+
+
+def _refuse_missing(
+    predictions: str | Path,
+    references: str | Path,
+    predicted: Mapping[str, CaseMasks],
+    wanted: Mapping[str, CaseMasks],
+    missing: Sequence[tuple[str, str]],
+) -> None:
+    problems = [
+        f"{what}: {_listed(names)}"
+        for what, names in (
+            (f"not in {predictions}", sorted(wanted.keys() - predicted.keys())),
+            (f"not in {references}", sorted(predicted.keys() - wanted.keys())),
+            ("masks of one side only", [f"{case}/{name}" for case, name in missing]),
+        )
+        if names
+    ]
+    if problems:
+        raise ConfigurationError(
+            f"Not everything has a partner; {'; '.join(problems)}. Complete the folders, or compare without strictness."
+        )
+
+
+def _numbering_notes(results: Sequence[CaseResult], task: CaseTask, trusted: bool) -> list[str]:
+    """What to say about structures that lie where the other side has another one.
+
+    Raises:
+        LabelSpaceError: another numbering explains all of them.
+    """
+    scores = [score for result in results for score in result.scores if score.reference_ml > 0]
+    present = Counter(score.structure for score in scores)
+    mixed = frequent([result.confusions for result in results], present)
+    if not mixed:
+        return []
+    dice: dict[str, list[float]] = {}
+    for score in scores:
+        dice.setdefault(score.structure, []).append(score.scores.dsc)
+    kept = [name for name, values in dice.items() if sum(values) / len(values) >= _AGREE]
+    listed = ", ".join(
+        f"{theirs} of the references is called {ours} in the predictions" for theirs, ours in mixed.items()
+    )
+    sides = (
+        ("predictions", task.prediction, {ours: theirs for theirs, ours in mixed.items()}),
+        ("references", task.reference, mixed),
+    )
+    for side, masks, renamed in sides:
+        others = fitting_numberings(masks, renamed, kept)
+        if others and not trusted:
+            raise LabelSpaceError(
+                f"{listed[0].upper()}{listed[1:]}. The numbers of the {side} fit {_listed(others)}, not "
+                f"{masks.numbering}; name that numbering for the {side}, or say that theirs is to be trusted."
+            )
+    return [f"{listed[0].upper()}{listed[1:]}: are names, sides or numbers mixed up?"]
+
+
+def _grid_notes(cases: Sequence[str], results: Sequence[CaseResult]) -> list[str]:
+    moved = [case for case, result in zip(cases, results, strict=True) if result.resampled]
+    return [f"Resampled to the grid of the reference: {_listed(moved)}."] if moved else []
+
+
+def _listed(names: Sequence[str], limit: int = 10) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def _some(cases: Mapping[str, CaseMasks]) -> str:
@@ -234,121 +204,3 @@ def _one_sided(
     ours = {name for case in cases for name in predicted[case].structures}
     theirs = {name for case in cases for name in wanted[case].structures}
     return tuple(sorted(theirs - ours)), tuple(sorted(ours - theirs))
-
-
-def _case_scores(
-    prediction: CaseMasks,
-    reference: CaseMasks,
-    names: Sequence[str],
-    tolerance_mm: float,
-    empty: EmptyConvention,
-    resample: bool,
-) -> list[CaseScore]:
-    ours, theirs = prediction.read(), reference.read()
-    result = []
-    for name in names:
-        if name not in prediction.structures or name not in reference.structures:
-            continue
-        wanted = to_ras(theirs.mask(name))[0]
-        found = _on_grid(ours.mask(name), wanted, resample)
-        scores = compare_masks(found, wanted.array, wanted.spacing_mm, tolerance_mm, empty=empty)
-        volume = float(np.count_nonzero(wanted.array)) * math.prod(wanted.spacing_mm) / 1000
-        result.append(CaseScore(reference.case, name, volume, scores))
-    return result
-
-
-def _on_grid(mask: Volume, wanted: Volume, resample: bool) -> npt.NDArray[np.bool_]:
-    """The mask on the grid of the reference, bool (X, Y, Z) in RAS."""
-    upright = to_ras(mask)[0]
-    if upright.shape == wanted.shape and corner_distance_mm(upright, wanted) <= _SAME * min(wanted.spacing_mm):
-        return upright.array
-    if not resample:
-        raise VolumeError(
-            f"{mask.name} and {wanted.name} lie on different grids: {upright.shape} voxels of "
-            f"{_mm(upright)} mm and {wanted.shape} of {_mm(wanted)} mm. Predict on the grid of the reference, or "
-            "allow resampling to it."
-        )
-    matrix = np.linalg.inv(upright.affine) @ wanted.affine
-    moved = ndimage.affine_transform(
-        upright.array.astype(np.uint8), matrix[:3, :3], matrix[:3, 3], output_shape=wanted.shape, order=0
-    )
-    return np.asarray(moved > 0)
-
-
-def _mm(volume: Volume) -> str:
-    return " x ".join(f"{size:.3g}" for size in volume.spacing_mm)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two folders of predictions, case by case, in one metric of one structure.
-
-    Attributes:
-        structure: name.
-        metric: one of :data:`METRICS`.
-        cases: that both have a finite value for.
-        difference: mean of first minus second.
-        effect: of the t test, Cohen's d of the differences.
-        p_t: paired t test.
-        p_t_holm: the same, corrected for all structures of this metric.
-        p_wilcoxon: signed-rank test.
-        p_wilcoxon_holm: corrected.
-        note: why there is no test.
-    """
-
-    structure: str
-    metric: str
-    cases: int
-    difference: float
-    effect: float = math.nan
-    p_t: float = math.nan
-    p_t_holm: float = math.nan
-    p_wilcoxon: float = math.nan
-    p_wilcoxon_holm: float = math.nan
-    note: str = ""
-
-
-def compare_evaluations(first: Evaluation, second: Evaluation, metric: str = "dsc") -> tuple[Comparison, ...]:
-    """Paired tests of two evaluations against the same references, corrected by Holm over the structures.
-
-    Args:
-        first: one.
-        second: the other.
-        metric: one of :data:`METRICS`.
-
-    Raises:
-        ConfigurationError: they have no structure in common.
-    """
-    names = [name for name in first.structures if name in second.structures]
-    if not names:
-        raise ConfigurationError(f"{first.predictions} and {second.predictions} have no structure in common.")
-    rows = [_compared(name, metric, first.values(name, metric), second.values(name, metric)) for name in names]
-    tested = [row for row in rows if not row.note]
-    if not tested:
-        return tuple(rows)
-    corrected = zip(tested, holm([row.p_t for row in tested]), holm([row.p_wilcoxon for row in tested]), strict=True)
-    by_name = {
-        row.structure: Comparison(**{**asdict(row), "p_t_holm": float(t), "p_wilcoxon_holm": float(w)})
-        for row, t, w in corrected
-    }
-    return tuple(by_name.get(row.structure, row) for row in rows)
-
-
-def _compared(name: str, metric: str, first: Mapping[str, float], second: Mapping[str, float]) -> Comparison:
-    cases = [c for c in first if c in second and math.isfinite(first[c]) and math.isfinite(second[c])]
-    one, two = np.array([first[c] for c in cases]), np.array([second[c] for c in cases])
-    if len(cases) < _FEWEST:
-        mean = float((one - two).mean()) if cases else math.nan
-        return Comparison(name, metric, len(cases), mean, note=f"{len(cases)} case: nothing to test")
-    if np.ptp(one - two) == 0:
-        return Comparison(name, metric, len(cases), float((one - two).mean()), note="the same difference in all cases")
-    t, w = paired_t(one, two), wilcoxon_signed_rank(one, two)
-    return Comparison(
-        name,
-        metric,
-        len(cases),
-        float((one - two).mean()),
-        effect=float(t.effect),
-        p_t=float(t.p_value),
-        p_wilcoxon=float(w.p_value),
-    )

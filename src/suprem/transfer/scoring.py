@@ -11,9 +11,9 @@ import numpy.typing as npt
 from suprem.datasets._hashes import scan_hash
 from suprem.datasets._overlap import ScanFact
 from suprem.errors import ConfigurationError
-from suprem.evaluation.folders import CaseScore
 from suprem.evaluation.masks import CaseMasks, find_masks
 from suprem.evaluation.metrics import compare_masks
+from suprem.evaluation.scores import CaseScore
 from suprem.inference.predictor import Predictor
 from suprem.transfer.study import Scoring, Study
 from suprem.volumes.geometry import Volume, corner_distance_mm, to_ras

@@ -18,7 +18,7 @@ from suprem._files import atomic_folder, atomic_path, only_user
 from suprem._version import __version__
 from suprem.datamodules import CTDataModule
 from suprem.errors import CheckpointError, ConfigurationError
-from suprem.evaluation.folders import CaseScore
+from suprem.evaluation.scores import CaseScore
 from suprem.inference.predictor import Predictor
 from suprem.tasks.segmentation import SegmentationTask
 from suprem.transfer.run_table import CASES, RESULT, StudyFolder
