@@ -102,7 +102,8 @@ def _checked(volume: Volume, source: CaseMasks) -> Volume:
     """The label map as integers, all of which the numbering knows."""
     array = volume.array
     if not np.issubdtype(array.dtype, np.integer):
-        array = _whole(array, volume.name).astype(np.int64)
+        _check_range(_whole(array, volume.name), volume.name)
+        array = array.astype(np.uint16)
     present = label_values(array, volume.name)
     known = frozenset().union(*source.values.values(), source.ignored, {0})
     unknown = [value for value in present if value not in known]
@@ -140,13 +141,18 @@ def label_values(array: npt.NDArray[Any], name: str) -> list[int]:
     Raises:
         LabelSpaceError: a number is negative or above 65535.
     """
-    low, high = int(array.min()), int(array.max())
-    if low < 0 or high > _HIGHEST:
-        raise LabelSpaceError(f"{name} holds {low} to {high}; labels lie between 0 and {_HIGHEST}. Is it a CT?")
-    found = np.zeros(high + 1, dtype=bool)
+    found = np.zeros(_check_range(array, name) + 1, dtype=bool)
     for plane in planes(array):
         found[plane] = True
     return [int(value) for value in np.flatnonzero(found)]
+
+
+def _check_range(array: npt.NDArray[Any], name: str) -> int:
+    """The highest label."""
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > _HIGHEST:
+        raise LabelSpaceError(f"{name} holds {low} to {high}; labels lie between 0 and {_HIGHEST}. Is it a CT?")
+    return high
 
 
 def _fits(space: str, present: Iterable[int]) -> bool:
