@@ -1,6 +1,7 @@
 """Scores as Markdown and LaTeX: every number of the summary, and no name that breaks a table."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -42,11 +43,15 @@ def test_latex_has_each_structure_in_as_many_cells() -> None:
 
 
 def test_infinite_distances_and_absent_structures_have_their_place() -> None:
-    text = score_texts(evaluation("mine", {"liver": [0.0, 0.5], "spleen": [math.nan]}, math.inf))["summary.md"]
+    found = evaluation("mine", {"liver": [0.0, 0.5], "spleen": [math.nan]}, math.inf)
+    nobody = CaseScore("c0", "aorta", 0.0, MaskScores(*[math.nan] * 7))
+    text = score_texts(replace(found, scores=(*found.scores, nobody)))["summary.md"]
     liver = next(line for line in text.splitlines() if line.startswith("| liver"))
     assert liver.endswith("| 2.500 |  | 1 |")
     assert "Infinite distances" in text
     assert "| spleen | 1 |  |  |  |  | 2.500 |  | 0 |" in text
+    assert "| aorta" not in text
+    assert "Absent everywhere, in predictions and references: aorta." in text
 
 
 def test_comparison_and_ranking_follow_with_the_family_stated() -> None:

@@ -182,19 +182,21 @@ def _print_structures(console: "Console", evaluation: "Evaluation") -> None:
     for name in ("cases", "DSC", "95 % interval", "NSD", "HD95 mm"):
         table.add_column(name, justify="right", no_wrap=True)
     rows = {(row.structure, row.metric): row for row in evaluation.summary()}
-    for name in evaluation.structures[:_SHOWN]:
+    scored = list(dict.fromkeys(row.structure for row in evaluation.summary()))
+    for name in scored[:_SHOWN]:
         cells = [rows.get((name, metric)) for metric in TITLES]
-        if not any(cells):
-            table.add_row(name, "0", "absent everywhere", "", "", "")
-            continue
         dsc = cells[0]
         interval = ""
         if dsc:
             interval = "one case" if dsc.low is None or dsc.high is None else f"{dsc.low:.3f} to {dsc.high:.3f}"
         table.add_row(name, str(max(row.cases for row in cells if row)), _mean(dsc, 3), interval, *_others(cells[1:]))
-    console.print(table)
-    if len(evaluation.structures) > _SHOWN:
-        console.print(f"and {len(evaluation.structures) - _SHOWN} more structures in the tables")
+    if scored:
+        console.print(table)
+    if len(scored) > _SHOWN:
+        console.print(f"and {len(scored) - _SHOWN} more structures in the tables")
+    absent = [name for name in evaluation.structures if name not in scored]
+    if absent:
+        console.print(f"absent everywhere, in predictions and references: {_listed(absent)}")
 
 
 def _others(cells: "Sequence[StructureSummary | None]") -> tuple[str, str]:

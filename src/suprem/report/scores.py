@@ -60,15 +60,19 @@ def _structures(evaluation: Evaluation, tolerance_mm: float | None) -> Table:
     columns = ["structure", "cases"]
     for metric in METRICS:
         columns += [TITLES[metric], f"{TITLES[metric]}, 95 %"]
-    rows = [_structure_row(name, by_key) for name in evaluation.structures]
+    names = dict.fromkeys(row.structure for row in summary)
+    rows = [_structure_row(name, by_key) for name in names]
     notes = ["Mean over cases, and the 95 % bootstrap interval of the mean."]
     if tolerance_mm is not None:
         notes.append(f"NSD: within {tolerance_mm:g} mm.")
     if infinite:
         columns.append("infinite")
-        for name, row in zip(evaluation.structures, rows, strict=True):
+        for name, row in zip(names, rows, strict=True):
             row.append(max((by_key[name, m].infinite for m in METRICS if (name, m) in by_key), default=0))
         notes.append("Infinite distances, where exactly one of the masks is empty, are in no mean.")
+    absent = [name for name in evaluation.structures if name not in names]
+    if absent:
+        notes.append(f"Absent everywhere, in predictions and references: {', '.join(absent)}.")
     return Table(columns, rows, evaluation.predictions, [*notes, *evaluation.notes], _DIGITS)
 
 
