@@ -37,12 +37,14 @@ class Inputs:
         references: folder, where any of these are masks.
         structures: those to compare; ``None`` takes all.
         options: how masks are compared, as ``evaluate_folders`` takes them.
+        images: CTs for the pictures.
     """
 
     predictions: Sequence[Path]
     references: Path | None
     structures: Sequence[str] | None
     options: dict[str, Any]
+    images: Path | None = None
 
     def __post_init__(self) -> None:
         for path in self.predictions:
@@ -58,6 +60,18 @@ class Inputs:
                 f"All predictions are given as scores, so there is nothing to compare with {self.references}; leave it "
                 "out, or give masks."
             )
+
+        if self.images is not None:
+            self._check_images(self.images)
+
+    def _check_images(self, images: Path) -> None:
+        from suprem.volumes.scans import find_scans
+
+        if self._scored(self.predictions[0]):
+            raise ConfigurationError(
+                f"{self.predictions[0]} holds scores and no masks, so no picture can be drawn; leave --images out."
+            )
+        find_scans(images)  # says what is wrong with them before the long work
 
     @staticmethod
     def _scored(path: Path) -> bool:
@@ -91,19 +105,15 @@ class Inputs:
                 **self.options,
             )
 
-    def pictures(self, evaluation: "Evaluation", count: int, images: Path | None) -> "list[Picture]":
-        """Of the worst cases of the first predictions."""
+    def pictures(self, evaluation: "Evaluation", count: int) -> "list[Picture]":
+        """Of the worst cases of the first predictions; of scores there are none."""
         from suprem.evaluation.pictures import draw_worst
 
         if self._scored(self.predictions[0]):
-            if images is not None:
-                raise ConfigurationError(
-                    f"{self.predictions[0]} holds scores and no masks, so no picture can be drawn; leave --images out."
-                )
             return []
-        keys = ("prediction_numbering", "reference_numbering", "resample")
-        options = {key: self.options[key] for key in keys}
-        return draw_worst(evaluation, self.predictions[0], str(self.references), count=count, images=images, **options)
+        options = {key: self.options[key] for key in ("prediction_numbering", "reference_numbering", "resample")}
+        sides = (self.predictions[0], str(self.references))
+        return draw_worst(evaluation, *sides, count=count, images=self.images, **options)
 
     def described(self) -> dict[str, Any]:
         """Plain values for the document; those of masks only where there are any."""

@@ -72,12 +72,12 @@ def evaluate(
         "trust_numbering": trust_numbering,
     }
     names = names_in(structures) if structures else None
-    inputs = Inputs([predictions, *(against or ())], references, names, options)
+    inputs = Inputs([predictions, *(against or ())], references, names, options, images)
     evaluations = inputs.evaluate(jobs)
     first, *others = evaluations
     comparisons = compare_evaluations(first, *others)
     ranks = rank_evaluations(evaluations) if others else ()
-    pictures = inputs.pictures(first, worst, images)
+    pictures = inputs.pictures(first, worst)
     settings = inputs.described()
     found = (comparisons, ranks, pictures)
     texts = score_texts(first, *found, tolerance_mm=settings.get("tolerance_mm"), folder=PICTURES)
