@@ -1,5 +1,6 @@
 """One case in one pass: the same scores as mask by mask, whatever the layout, the overlaps and the processes."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from suprem.cli import main
 from suprem.errors import VolumeError
 from suprem.evaluation import cases as module
 from suprem.evaluation.cases import CaseTask, read_layers, score_case
@@ -174,3 +176,33 @@ def test_a_fault_of_the_program_says_in_which_case(
     with pytest.raises(ZeroDivisionError) as caught:
         evaluate_folders(predictions, references)
     assert caught.value.__notes__ == ["It happened in case case_0."]
+
+
+def test_lesions_are_counted_one_by_one_and_organs_are_not(tmp_path: Path) -> None:
+    wanted, found = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    wanted[2:4, 2:4, 2:4] = wanted[10:12, 2:4, 2:4] = wanted[2:4, 10:12, 8:10] = True  # three
+    found[3:5, 2:4, 2:4] = found[10:12, 3:5, 2:4] = True  # two of them
+    found[15:17, 12:14, 6:8] = True  # and a false one
+    ours = mask_files(tmp_path / "a", {"liver": LIVER[0], "liver_tumor": found, "kidney_cyst": np.zeros(SHAPE, bool)})
+    theirs = mask_files(
+        tmp_path / "b", {"liver": LIVER[0], "liver_tumor": wanted, "kidney_cyst": np.zeros(SHAPE, bool)}
+    )
+    result = score_case(CaseTask(ours, theirs, ("kidney_cyst", "liver", "liver_tumor")))
+    assert [row.structure for row in result.detections] == ["kidney_cyst", "liver_tumor"]
+    nothing, tumours = (row.counts for row in result.detections)
+    assert (tumours.reference, tumours.predicted, tumours.found, tumours.false) == (3, 3, 2, 1)
+    assert (nothing.reference, nothing.predicted) == (0, 0)
+
+
+def test_lesions_of_all_cases_are_in_a_table_of_their_own(tmp_path: Path) -> None:
+    for case, hit in enumerate((True, False, True)):
+        lesion = ball((8, 8, 6), 4.0)
+        write(tmp_path / "ref" / f"c{case}" / "liver_tumor.nii.gz", lesion)
+        write(tmp_path / "pred" / f"c{case}" / "liver_tumor.nii.gz", lesion if hit else lesion & False)
+    command = ["evaluate", str(tmp_path / "pred"), str(tmp_path / "ref"), "-o", str(tmp_path / "out"), "--worst", "0"]
+    assert main(command) == 0
+    row = next(csv.DictReader((tmp_path / "out" / "lesions.csv").open()))
+    assert (row["structure"], row["cases"], row["reference"], row["found"]) == ("liver_tumor", "3", "3", "2")
+    assert float(row["sensitivity"]) == pytest.approx(2 / 3)
+    assert float(row["sensitivity_low"]) < 2 / 3 < float(row["sensitivity_high"])
+    assert float(row["precision"]) == 1.0

@@ -152,6 +152,12 @@ def print_evaluation(evaluation: "Evaluation", pictures: "Sequence[Picture]") ->
     # In a file or a pipe no column is cut.
     console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else _WIDE)
     _print_structures(console, evaluation)
+    for name, found in evaluation.lesions().items():
+        shares = f"sensitivity {found.sensitivity.estimate:.3f}, precision {found.precision.estimate:.3f}"
+        many = (
+            f"{found.counts.found} of {found.counts.reference} found, {found.counts.false} false in {found.cases} cases"
+        )
+        console.print(f"lesions, {name}: {many}; {shares}")
     worst = [score for score in evaluation.worst(5) if score.scores.dsc < 1]
     if worst:
         files = {(p.score.case, p.score.structure): p for p in pictures}

@@ -11,17 +11,20 @@ from scipy import ndimage
 
 from suprem._workers import map_unordered
 from suprem.errors import SupremError, VolumeError
+from suprem.evaluation.detection import count_detections
 from suprem.evaluation.masks import CaseMasks, OpenMasks, planes
 from suprem.evaluation.metrics import EmptyConvention, compare_labels
 from suprem.evaluation.numberings import Confusion, confusions
-from suprem.evaluation.scores import CaseScore
+from suprem.evaluation.scores import CaseDetection, CaseScore
+from suprem.labels import known_name, list_structures, structure
 from suprem.volumes.geometry import Volume, corner_distance_mm, to_ras
 
-__all__ = ["CaseResult", "CaseTask", "Layer", "on_grid", "read_layers", "score_case", "score_cases"]
+__all__ = ["CaseResult", "CaseTask", "Layer", "is_lesion", "on_grid", "read_layers", "score_case", "score_cases"]
 
 _SAME = 0.1
 """Fraction of a voxel by which the corners of two grids may differ and still be the same."""
 
+_LESIONS = "tumour or cyst"
 _SHOWN = 5  # failed cases in one message
 _Array = npt.NDArray[Any]
 
@@ -37,6 +40,7 @@ class CaseTask:
         tolerance_mm: of the normalised surface distance.
         empty: convention for structures that neither mask holds.
         resample: bring a prediction on another grid to that of the reference.
+        threads: that share the work; ``None`` takes one for each core.
     """
 
     prediction: CaseMasks
@@ -45,6 +49,7 @@ class CaseTask:
     tolerance_mm: float = 1.0
     empty: EmptyConvention = "absent"
     resample: bool = False
+    threads: int | None = None
 
     @property
     def shared(self) -> tuple[str, ...]:
@@ -61,11 +66,13 @@ class CaseResult:
         scores: per structure, in the order of the task.
         resampled: whether the prediction lay on another grid.
         confusions: structures of the reference that lie where the prediction has another one.
+        detections: lesions found and missed, of the structures that are lesions.
     """
 
     scores: tuple[CaseScore, ...]
     resampled: bool
     confusions: tuple[Confusion, ...]
+    detections: tuple[CaseDetection, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +209,9 @@ def score_case(task: CaseTask) -> CaseResult:
     found: dict[str, CaseScore] = {}
     for layer in layers:
         tolerances = dict.fromkeys(range(1, len(layer.names) + 1), task.tolerance_mm)
-        scores = compare_labels(layer.ours, layer.theirs, layer.spacing_mm, tolerances, empty=task.empty)
+        scores = compare_labels(
+            layer.ours, layer.theirs, layer.spacing_mm, tolerances, empty=task.empty, threads=task.threads
+        )
         sizes = np.zeros(len(layer.names) + 1, dtype=np.int64)
         for plane in planes(layer.theirs):
             sizes += np.bincount(plane.ravel(), minlength=len(sizes))
@@ -212,7 +221,33 @@ def score_case(task: CaseTask) -> CaseResult:
     ordered = tuple(found[name] for name in task.shared)
     missed = [score.structure for score in ordered if score.reference_ml > 0 and score.scores.dsc < Confusion.OWN]
     mixed = confusions(layers, _whole_map(ours, theirs, task), missed) if missed else ()
-    return CaseResult(ordered, any(layer.resampled for layer in layers), mixed)
+    return CaseResult(ordered, any(layer.resampled for layer in layers), mixed, _detections(task, layers))
+
+
+def _detections(task: CaseTask, layers: Sequence[Layer]) -> tuple[CaseDetection, ...]:
+    """Counts by the rule of :class:`suprem.evaluation.detection.DetectionRule`, in the order of the task."""
+    found = {}
+    for layer in layers:
+        for number, name in enumerate(layer.names, start=1):
+            if is_lesion(name):
+                pair = _cropped(layer.ours == number, layer.theirs == number)
+                counts = count_detections(*pair, layer.spacing_mm)
+                found[name] = CaseDetection(task.reference.case, name, counts)
+    return tuple(found[name] for name in task.shared if name in found)
+
+
+def is_lesion(name: str) -> bool:
+    """Whether the registry calls a structure a tumour or cyst, of which a patient may have several."""
+    known = known_name(name)
+    return known in list_structures() and structure(known).group == _LESIONS
+
+
+def _cropped(ours: _Array, theirs: _Array) -> tuple[_Array, _Array]:
+    """Both masks around what either holds."""
+    both = ours | theirs
+    places = [np.flatnonzero(both.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    box = tuple(slice(place[0], place[-1] + 1) if place.size else slice(0, 1) for place in places)
+    return ours[box], theirs[box]
 
 
 def _whole_map(ours: OpenMasks, theirs: OpenMasks, task: CaseTask) -> tuple[_Array, Mapping[int, str]] | None:

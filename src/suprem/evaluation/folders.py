@@ -64,7 +64,8 @@ def evaluate_folders(
     missing = _missing(predicted, wanted, cases, names)
     if strict:
         _refuse_missing(predictions, references, predicted, wanted, missing)
-    tasks = [CaseTask(predicted[case], wanted[case], names, tolerance_mm, empty, resample) for case in cases]
+    threads = 1 if jobs > 1 else None  # the processes take the cores
+    tasks = [CaseTask(predicted[case], wanted[case], names, tolerance_mm, empty, resample, threads) for case in cases]
     results = score_cases(tasks, jobs=jobs, progress=progress)
     notes = _numbering_notes(results, tasks[0], trust_numbering) + _grid_notes(cases, results)
     return Evaluation(
@@ -75,6 +76,7 @@ def evaluate_folders(
         *_one_sided(predicted, wanted, cases),
         missing,
         tuple(notes),
+        tuple(found for result in results for found in result.detections),
     )
 
 

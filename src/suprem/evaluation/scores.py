@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from suprem.errors import ConfigurationError
+from suprem.evaluation.detection import DetectionCounts, DetectionSummary, pool_detections
 from suprem.evaluation.metrics import MaskScores
 from suprem.evaluation.statistics import bootstrap_interval
 from suprem.labels import known_name
 
-__all__ = ["HIGHER_IS_BETTER", "METRICS", "CaseScore", "Evaluation", "StructureSummary"]
+__all__ = ["HIGHER_IS_BETTER", "METRICS", "CaseDetection", "CaseScore", "Evaluation", "StructureSummary"]
 
 METRICS = ("dsc", "nsd", "hd95_mm")
 """Those that are summarised, compared and ranked; the others stand in the table of cases."""
@@ -55,6 +56,21 @@ def _rounded(value: float) -> float:
 
 
 @dataclass(frozen=True)
+class CaseDetection:
+    """Lesions of one kind in one case.
+
+    Attributes:
+        case: name.
+        structure: name.
+        counts: how many there are, were predicted, and were found.
+    """
+
+    case: str
+    structure: str
+    counts: DetectionCounts
+
+
+@dataclass(frozen=True)
 class StructureSummary:
     """One metric of one structure over the cases.
 
@@ -93,6 +109,7 @@ class Evaluation:
         missing: case and structure of masks that one side has and the other lacks, though it has the structure in
             other cases.
         notes: what a reader should know about how it came about; each a sentence.
+        detections: lesions per case, of the structures that are lesions.
     """
 
     predictions: str
@@ -103,6 +120,7 @@ class Evaluation:
     no_reference: tuple[str, ...]
     missing: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    detections: tuple[CaseDetection, ...] = ()
 
     @property
     def structures(self) -> tuple[str, ...]:
@@ -153,6 +171,14 @@ class Evaluation:
         middle = float(np.median(finite))
         mean = float(np.mean(finite))
         return StructureSummary(structure, metric, len(finite), len(every) - len(finite), mean, low, high, middle)
+
+    def lesions(self) -> dict[str, DetectionSummary]:
+        """Structure -> its lesions found and missed in all cases."""
+        kinds = dict.fromkeys(found.structure for found in self.detections)
+        return {
+            name: pool_detections([found.counts for found in self.detections if found.structure == name])
+            for name in kinds
+        }
 
     def worst(self, count: int = 10) -> tuple[CaseScore, ...]:
         """Cases and structures with the lowest Dice coefficient; the larger HD95 first where it is the same."""

@@ -15,9 +15,9 @@ from suprem.evaluation.pictures import Picture
 from suprem.evaluation.score_tables import CASES, DOCUMENT
 from suprem.evaluation.scores import CaseScore, Evaluation, StructureSummary
 
-__all__ = ["CASES", "COMPARISON", "DOCUMENT", "PICTURES", "RANKING", "SUMMARY", "write_tables"]
+__all__ = ["CASES", "COMPARISON", "DOCUMENT", "LESIONS", "PICTURES", "RANKING", "SUMMARY", "write_tables"]
 
-SUMMARY, COMPARISON, RANKING, PICTURES = "summary.csv", "comparison.csv", "ranking.csv", "worst"
+SUMMARY, COMPARISON, RANKING, LESIONS, PICTURES = "summary.csv", "comparison.csv", "ranking.csv", "lesions.csv", "worst"
 
 
 def write_tables(
@@ -51,11 +51,15 @@ def write_tables(
     compared, ranked = [asdict(row) for row in comparisons], [asdict(row) for row in ranks]
     document = _document(evaluation, settings, pictures)
     document |= {"summary": [asdict(row) for row in summary], "comparisons": compared, "ranking": ranked}
+    lesions = _lesions(evaluation)
+    document["lesions"] = lesions
     text = json.dumps(_plain(document | {"cases": rows}), indent=1, ensure_ascii=False)
     with atomic_folder(folder, overwrite=overwrite) as target:
         _write_csv(target / CASES, rows)
         # The header is written also where no structure has a value in any case.
         _write_csv(target / SUMMARY, [asdict(row) for row in summary], [f.name for f in fields(StructureSummary)])
+        if lesions:
+            _write_csv(target / LESIONS, lesions)
         if compared:
             _write_csv(target / COMPARISON, compared)
             _write_csv(target / RANKING, ranked, [f.name for f in fields(Rank)])
@@ -89,6 +93,18 @@ def _document(evaluation: Evaluation, settings: Mapping[str, Any], pictures: Seq
         "family": FAMILY,
         "worst": worst,
     }
+
+
+def _lesions(evaluation: Evaluation) -> list[dict[str, Any]]:
+    rows = []
+    for name, found in evaluation.lesions().items():
+        row: dict[str, Any] = {"structure": name, "cases": found.cases, **asdict(found.counts)}
+        row["false_per_case"] = found.false_per_case
+        for share in ("sensitivity", "precision", "f1"):
+            interval = getattr(found, share)
+            row |= {share: interval.estimate, f"{share}_low": interval.low, f"{share}_high": interval.high}
+        rows.append(row)
+    return rows
 
 
 def _pair(score: CaseScore) -> tuple[str, str]:
