@@ -10,14 +10,18 @@ import yaml
 
 from suprem.cli import main
 from suprem.phantom import PhantomCase, generate
+from suprem.transfer.study import read_study
+from suprem.transfer.training import architecture
 from suprem.volumes.store import StoreSettings, create_store, write_index
+from suprem.zoo import card
 from tests.phantom_store import add_phantom
 
 SPACING = (10.0, 10.0, 10.0)
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 CONFIGS = sorted(path for path in EXPERIMENTS.rglob("*.yaml") if "\nout:" in path.read_text())
-# item.yaml describes a table or figure, not a training.
-OVERLAYS = sorted(set(EXPERIMENTS.rglob("*.yaml")) - set(EXPERIMENTS.glob("*/item.yaml")) - set(CONFIGS))
+STUDIES = sorted(EXPERIMENTS.glob("*/study.yaml"))
+# item.yaml describes a table or figure, study.yaml a transfer study; neither is a training.
+OVERLAYS = sorted(set(EXPERIMENTS.rglob("*.yaml")) - set(EXPERIMENTS.glob("*/item.yaml")) - {*CONFIGS, *STUDIES})
 TINY: dict[str, dict[str, Any]] = {
     "unet": {"base_channels": 4},
     "swinunetr": {"feature_size": 12},
@@ -141,3 +145,14 @@ def test_a_small_copy_takes_a_step(
     overlay.write_text(yaml.safe_dump(small))
     words = [_command(path), f"--config={path}", f"--config={overlay}", f"--data.stores={store}"]
     assert main([*words, f"--out={tmp_path / 'out'}"]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=_name)
+def test_every_study_names_networks_that_are_built(path: Path) -> None:
+    study = read_study(path)
+    assert study.runs()
+    for plan in study.models.values():
+        backbone, kwargs = architecture(plan)
+        sources = [start.source for name in plan.initialisations if (start := plan.start(name)).source]
+        assert {card(source).architecture.backbone for source in sources} == {backbone}
+        assert all(dict(card(source).architecture.kwargs) == kwargs for source in sources)

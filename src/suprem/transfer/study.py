@@ -73,6 +73,8 @@ class Training:
         patch_size: voxels (x, y, z).
         hu_window: mapped to [0, 1] and clipped.
         augmentation: see :mod:`suprem.transforms`.
+        exclusive: one softmax over background and the structures of a group, as the paper fine-tunes, instead of a
+            sigmoid for each; every case then has to be annotated with all of them.
         prior: foreground probability that new classes start with, alike for all starting points.
         lora_rank: of the strategy ``lora``.
         optimisation: learning rates and schedule.
@@ -90,6 +92,7 @@ class Training:
     patch_size: tuple[int, int, int] = (96, 96, 96)
     hu_window: tuple[float, float] = (-175.0, 250.0)
     augmentation: ProfileName = "default"
+    exclusive: bool = False
     prior: float | None = 0.02
     lora_rank: int = 4
     optimisation: Optimisation = field(default_factory=Optimisation)

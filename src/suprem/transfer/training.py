@@ -65,6 +65,7 @@ def new_task(study: Study, run: Run, spacing_mm: tuple[float, float, float] | No
         init=start.source,
         head="conv",
         preprocessing=Preprocessing(spacing_mm, settings.hu_window, settings.patch_size),
+        exclusive=settings.exclusive,
         backbone_kwargs=kwargs if local else None,
         prior=settings.prior,
         strategy=run.strategy,  # type: ignore[arg-type]  # checked by the study
@@ -148,6 +149,7 @@ def _train(trainer: Trainer, study: Study, run: Run, work: Path) -> tuple[Segmen
         samples_per_epoch=settings.steps * settings.batch_size * trainer.world_size,
         hu_window=settings.hu_window,
         augmentation=settings.augmentation,
+        exclusive=settings.exclusive,
         val_fraction=0.0,
         subset=run.shots,
         seed=run.seed,
