@@ -50,7 +50,7 @@ def scores(source: str, work: Path) -> dict[str, float]:
 
 def experiment(work: Path, jobs: int) -> list[dict[str, Any]]:
     """One row for each organ and model, and the average."""
-    for name, seeds in (("thick-train", range(3300, 3316)), ("thick-test", range(3400, 3406))):
+    for name, seeds in (("thick-train", range(3300, 3316)), ("thick-test", range(3400, 3404))):
         make_store(work, name, seeds, jobs=jobs, scan_spacing=THICK)
     repeats = [Pretraining(BACKBONE, "supervised", seed=seed) for seed in REPEATS]
     own = Pretraining(BACKBONE, "supervised", store="thick-train")
