@@ -45,6 +45,20 @@ def test_shifted_cube_with_anisotropic_spacing() -> None:
     assert found.dsc == pytest.approx(0.8)
 
 
+def test_concentric_balls_with_anisotropic_spacing() -> None:
+    spacing, radii = (0.5, 0.5, 1.0), (10.0, 13.0)
+    x, y, z = (np.arange(-n, n + 1) * size for n, size in zip((28, 28, 14), spacing, strict=True))
+    square = x[:, None, None] ** 2 + y[:, None] ** 2 + z**2
+    found = compare_masks(square <= radii[1] ** 2, square <= radii[0] ** 2, spacing, 3.5)
+    step = math.hypot(*spacing)
+    assert found.dsc == pytest.approx(2 * 10**3 / (10**3 + 13**3), abs=0.01)
+    assert found.volume_error_ml == pytest.approx(4 / 3 * math.pi * (13**3 - 10**3) / 1000, rel=0.02)
+    assert found.asd_mm == pytest.approx(3, abs=0.1)
+    assert 3 - step / 2 < found.hd95_mm <= found.hd_mm < 3 + step
+    assert found.nsd > 0.95
+    assert compare_masks(square <= radii[1] ** 2, square <= radii[0] ** 2, spacing, 2.0).nsd < 0.02
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_equals_a_distance_transform_of_the_whole_grid(seed: int) -> None:
     rng, spacing = np.random.default_rng(seed), (0.8, 1.3, 2.5)
