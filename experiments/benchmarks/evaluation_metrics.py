@@ -3,7 +3,7 @@
     python experiments/benchmarks/evaluation_metrics.py
 
 The reference is a phantom with all 25 organs and vessels at (0.75, 0.75, 1.95) mm; the prediction is the same anatomy
-moved by a smooth random field (1.5 mm standard deviation along each axis, knots every 20 voxels). The contenders, each
+moved by a smooth random field (1.5 mm standard deviation along each axis, knots every 20 mm). The contenders, each
 in fresh processes that alternate: `compare_labels`; the same structures one by one with `surface-distance`, and with
 MONAI's functions on the CPU, once with its NSD by area (`use_subvoxels=True`, the definition that the others have) and
 once with its default NSD by number of voxels. The other packages are handed the bounding box of both masks with a
@@ -59,7 +59,7 @@ def write_case(path: Path) -> None:
     for axis, (count, size) in enumerate(zip(SHAPE, SPACING, strict=True)):
         coarse = rng.normal(size=knots).astype(np.float32)
         field = ndimage.zoom(coarse, [n / k for n, k in zip(SHAPE, knots, strict=True)], order=1)
-        field *= 1.5 / field.std() / size
+        field *= 1.5 / field.std() / np.float64(size)
         index = np.arange(count).reshape([-1 if a == axis else 1 for a in range(3)])
         places.append(np.clip(np.rint(field + index), 0, count - 1).astype(np.int16))
     np.savez(path, reference=reference, prediction=reference[tuple(places)])

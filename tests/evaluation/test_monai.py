@@ -5,6 +5,7 @@ percentile interpolates; ours run between surface elements, weighted by area. Bo
 both ways. Its sub-voxel elements, distances and areas give our HD95 if the percentile is weighted.
 """
 
+import math
 import warnings
 from typing import Any
 
@@ -76,3 +77,45 @@ def test_hausdorff_distance_of_moved_boxes(block: int) -> None:
                 *_batches(first, second), include_background=True, spacing=spacing
             )
         assert compare_masks(first, second, spacing, 1.0).hd_mm == pytest.approx(float(expected), abs=1e-5), seed
+
+
+def _theirs(first: np.ndarray, second: np.ndarray, tolerance: float) -> tuple[float, ...]:
+    """MONAI's defaults: Dice, NSD, HD, HD95 and average distance at 1 x 1 x 2 mm."""
+    pair, options = _batches(first, second), {"include_background": True, "spacing": (1.0, 1.0, 2.0)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of empty masks
+        return (
+            float(metrics.compute_dice(*(mask.float() for mask in pair), include_background=True)),
+            float(metrics.compute_surface_dice(*pair, [tolerance], **options)),
+            float(metrics.compute_hausdorff_distance(*pair, **options)),
+            float(metrics.compute_hausdorff_distance(*pair, percentile=95, **options)),
+            float(metrics.compute_average_surface_distance(*pair, symmetric=True, **options)),
+        )
+
+
+def test_differences_that_the_documentation_tells() -> None:
+    cube = np.zeros((30, 30, 30), dtype=bool)
+    cube[5:15, 5:15, 5:15] = True
+    x, y, z = np.mgrid[-30:31, -30:31, -15:16]
+    large, small = (x**2 + y**2 + (2 * z) ** 2 <= radius**2 for radius in (24, 20))
+    for first, second, tolerance, our_row, their_row in (
+        (np.roll(cube, 3, axis=0), cube, 1.0, (0.583, 3.00, 1.23), (0.623, 3.00, 1.11)),
+        (large, small, 2.0, (0.003, 4.12, 3.39), (0.000, 4.24, 3.76)),
+    ):
+        ours, theirs = compare_masks(first, second, (1.0, 1.0, 2.0), tolerance), _theirs(first, second, tolerance)
+        assert (ours.nsd, ours.hd95_mm, ours.asd_mm) == pytest.approx(our_row, abs=0.005)
+        assert (theirs[1], theirs[3], theirs[4]) == pytest.approx(their_row, abs=0.005)
+
+
+def test_empty_masks_that_the_documentation_tells() -> None:
+    nothing, something = np.zeros((2, 6, 6, 6), dtype=bool)
+    something[1:4, 1:4, 1:4] = True
+    nan, inf = math.nan, math.inf
+    for first, second, our_row, their_row in (
+        (nothing, nothing, (nan, nan, nan), (nan, nan, nan, nan)),
+        (something, nothing, (0, 0, inf), (nan, 0, inf, nan)),
+        (nothing, something, (0, 0, inf), (0, 0, inf, nan)),
+    ):
+        ours = compare_masks(first, second, (1.0, 1.0, 2.0), 1.0)
+        assert (ours.dsc, ours.nsd, ours.hd95_mm) == pytest.approx(our_row, nan_ok=True)
+        assert _theirs(first, second, 1.0)[:4] == pytest.approx(their_row, nan_ok=True)

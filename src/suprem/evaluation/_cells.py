@@ -101,6 +101,8 @@ def cell_areas(spacing_mm: Spacing) -> Floats:
     that is largest when voxels are cubes.
     """
     codes, triangles = _triangles()
-    areas = np.bincount(codes, weights=_areas(triangles * np.asarray(spacing_mm)), minlength=256)
+    areas: Floats = np.bincount(codes, weights=_areas(triangles * np.asarray(spacing_mm)), minlength=256).astype(
+        np.float64
+    )
     areas.setflags(write=False)
     return areas

@@ -190,7 +190,7 @@ def count_detections(
     )
 
 
-def _parts(mask: npt.NDArray[Any], connectivity: int) -> npt.NDArray[Any]:
+def _parts(mask: npt.NDArray[Any], connectivity: Connectivity) -> npt.NDArray[Any]:
     dense = np.ascontiguousarray(mask.astype(bool))
     labels: npt.NDArray[Any] = cc3d.connected_components(dense, connectivity=connectivity, binary_image=True)
     return labels
@@ -218,7 +218,7 @@ def _matched(
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Which lesions are found, and which predicted parts are right."""
     if matching == "many_to_many":
-        return fits.any(axis=0), fits.any(axis=1)
+        return np.asarray(fits.any(axis=0)), np.asarray(fits.any(axis=1))
     # Every pair is worth 1, so that their number counts first, and a little more if it overlaps more.
     worth = np.where(fits, 1 + iou / (min(fits.shape) + 1), 0.0)
     rows, columns = linear_sum_assignment(worth, maximize=True)
