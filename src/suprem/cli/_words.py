@@ -1,6 +1,30 @@
-"""Lists of names as they are written in one word of a command line."""
+"""Words of a command line: lists of names in one word, and the whole line again."""
 
-__all__ = ["names_in", "names_or_space"]
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import typer
+
+__all__ = ["as_typed", "names_in", "names_or_space"]
+
+
+def as_typed(context: "typer.Context") -> str:
+    """The command line of a running command, for its records; what was left to defaults is left out."""
+    words = context.command_path.split()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        value = context.params[parameter.name or ""]
+        values = value if isinstance(value, list | tuple) else [value]
+        if parameter.param_type_name == "argument":
+            words += map(str, values)
+        elif value is True:
+            words.append(parameter.opts[0])
+        else:
+            words += [word for item in values for word in (parameter.opts[0], str(item))]
+    return shlex.join(words)
 
 
 def names_in(text: str) -> list[str]:

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from suprem.cli._words import names_in
+from suprem.cli._words import as_typed, names_in
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from suprem.inference.folder import RunResult
+    from suprem.inference.outputs import CasePage
+    from suprem.volumes.geometry import Volume
     from suprem.volumes.scans import ScanInput
 
 __all__ = ["predict"]
@@ -60,10 +64,14 @@ _Numbering = Annotated[
     str | None,
     typer.Option(show_default=False, help="Numbers of combined_labels.nii.gz; default: the model's own."),
 ]
+_Report = Annotated[
+    bool, typer.Option("--report", help="Add report.html: the CT with its masks, to page through in a browser.")
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 
 def predict(
+    context: typer.Context,
     inputs: _Inputs,
     output: _Output,
     model: _Model = "auto",
@@ -80,13 +88,14 @@ def predict(
     tta: _Tta = False,
     series: _Series = None,
     numbering: _Numbering = None,
+    report: _Report = False,
     as_json: _Json = False,
 ) -> None:
     """Segment CT scans. Not for clinical use.
 
     Writes one folder per case, OUTPUT/CASE, on the scanner's grid: masks in
     segmentations/NAME.nii.gz, combined_labels.nii.gz, statistics, a preview
-    and a manifest.
+    and a manifest; with --report also report.html.
 
     A case that fails is reported and the others go on; the exit code is then 1.
     """
@@ -120,8 +129,18 @@ def predict(
             overwrite=overwrite,
             jobs=jobs,
             reporter=display,
+            report=_pages(context) if report else None,
         )
     _finish(result, output, as_json)
+
+
+def _pages(context: typer.Context) -> "Callable[[Volume], CasePage]":
+    """What makes the page of each case; the command stands in its provenance."""
+    from functools import partial
+
+    from suprem.report import PredictionReport
+
+    return partial(PredictionReport, command=as_typed(context))
 
 
 def _limit(text: str) -> int | None:

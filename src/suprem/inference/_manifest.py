@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -142,10 +142,12 @@ def difference(
     return f"with other settings ({', '.join(changed)})" if changed else None
 
 
-def is_complete(manifest: Mapping[str, Any], folder: Path) -> bool:
-    """Every file that the manifest lists is there and has its size."""
+def is_complete(manifest: Mapping[str, Any], folder: Path, wanted: Collection[str] = ()) -> bool:
+    """Every file that the manifest lists is there and has its size, and it lists those that are ``wanted``."""
     outputs = manifest.get("outputs")
     if not isinstance(outputs, list) or not outputs:
+        return False
+    if not {str(entry.get("path")) for entry in outputs}.issuperset(wanted):
         return False
     for entry in outputs:
         path = folder / str(entry.get("path"))

@@ -25,7 +25,7 @@ from suprem.inference._manifest import (
     versions,
 )
 from suprem.inference.dicom_seg import write_dicom_seg
-from suprem.inference.outputs import write_case
+from suprem.inference.outputs import REPORT, CasePage, write_case
 from suprem.inference.results import CaseResult, Reporter, RunResult
 from suprem.labels import LabelSpace
 from suprem.volumes.dicom import Series, select_series
@@ -53,6 +53,7 @@ class Options:
     resume: bool
     overwrite: bool
     jobs: int
+    report: Callable[[Volume], CasePage] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +175,7 @@ class Run:
         changed = difference(manifest, sha256=sha256, model=self._model, settings=self._settings)
         if changed and not self._options.overwrite:
             raise OutputError(f"{target} was made {changed}; use --overwrite to replace it, or another output folder.")
-        return not changed and is_complete(manifest, target)
+        return not changed and is_complete(manifest, target, (REPORT,) if self._options.report else ())
 
     def _write(self, loaded: _Loaded, segmentation: "Segmentation") -> CaseResult:
         scan = loaded.scan
@@ -197,6 +198,7 @@ class Run:
                 manifest=manifest,
                 overwrite=self._options.overwrite or self._options.resume,
                 extra=self._dicom_seg(loaded.series, segmentation),
+                report=self._options.report(segmentation.scan) if self._options.report else None,
             )
         except Exception as error:  # as above
             return self._failure(scan, error)

@@ -1,6 +1,6 @@
 """Prediction of many scans: one model, a folder per case, on past what fails."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -8,8 +8,10 @@ from suprem._files import check_writable
 from suprem.errors import ConfigurationError
 from suprem.inference._run import Options, Run
 from suprem.inference.dicom_seg import check_available
+from suprem.inference.outputs import CasePage
 from suprem.inference.results import CaseResult, Reporter, RunResult
 from suprem.labels import LabelSpace, label_space
+from suprem.volumes.geometry import Volume
 from suprem.volumes.scans import ScanInput
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ def predict_folder(
     overwrite: bool = False,
     jobs: int = 1,
     reporter: Reporter | None = None,
+    report: Callable[[Volume], CasePage] | None = None,
 ) -> RunResult:
     """Predicts every scan into ``<output>/<case_id>/`` and goes on past those that fail.
 
@@ -86,6 +89,8 @@ def predict_folder(
         jobs: Scans that are in memory at once. With 1 each is read, predicted and written before the next; with more,
             reading and writing go on while the network runs, and each takes the memory of a scan.
         reporter: Is told what happens.
+        report: Makes the page of a case from its scan, e.g. :class:`suprem.report.PredictionReport`; written as
+            ``report.html``. With ``resume``, a finished case without that file is done again.
 
     Raises:
         ConfigurationError: arguments that cannot work; see :func:`check_inputs`.
@@ -96,5 +101,5 @@ def predict_folder(
         raise ConfigurationError(f"jobs is {jobs}; it must be at least 1.")
     check_inputs(scans, folder, output_format=output_format, series=series)
     space = target_space(predictor, numbering)
-    options = Options(folder, space, output_format, series, resume, overwrite, jobs)
+    options = Options(folder, space, output_format, series, resume, overwrite, jobs, report)
     return Run(predictor, options, reporter or Reporter()).execute(scans)

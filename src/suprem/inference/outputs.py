@@ -2,10 +2,10 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +21,23 @@ from suprem.volumes.io import write_volume
 if TYPE_CHECKING:
     from suprem.inference.segmentation import Segmentation
 
-__all__ = ["write_case"]
+__all__ = ["REPORT", "CasePage", "write_case"]
 
 _log = logging.getLogger(__name__)
 
+REPORT = "report.html"
 _MANIFEST = "manifest.json"
 _OWN_KEYS = ("label_space", "outputs")
+
+
+class CasePage(Protocol):
+    """A page about one case; :class:`suprem.report.PredictionReport` is one."""
+
+    def add(self, name: str, mask: npt.NDArray[np.bool_]) -> None:
+        """Takes one mask, bool (X, Y, Z) on the scan's grid, which it must not keep."""
+
+    def write(self, path: Path, case: str, rows: Sequence[StructureStatistics], manifest: Mapping[str, Any]) -> None:
+        """Writes the page once all masks have been taken."""
 
 
 def write_case(
@@ -37,6 +48,7 @@ def write_case(
     manifest: Mapping[str, Any],
     overwrite: bool = False,
     extra: Callable[[Path], None] | None = None,
+    report: CasePage | None = None,
 ) -> tuple[StructureStatistics, ...]:
     """Writes the results of one scan: all of them, or nothing.
 
@@ -53,6 +65,7 @@ def write_case(
             written files with their SHA-256 are added as ``label_space`` and ``outputs``.
         overwrite: Replace an existing folder, once the new one is complete.
         extra: Called with the folder under construction, to add files of other formats.
+        report: Is given every mask, and writes ``report.html``.
 
     Returns:
         The measurements, in the order of the predicted classes.
@@ -74,12 +87,16 @@ def write_case(
             _write_mask(segmentation.scan, mask, target / "segmentations" / f"{file_name}.nii.gz", name)
             rows.append(measure(name, mask, segmentation.scan, numbers.get(name)))
             preview.add(name, mask)
+            if report is not None:
+                report.add(name, mask)
             del mask
         (target / "statistics.csv").write_text(to_csv(rows), encoding="utf-8")
         (target / "statistics.json").write_text(to_json(rows, label_space.name), encoding="utf-8")
         preview.save(target / "preview.png", folder.name, _subtitle(content, label_space), rows)
         if extra is not None:
             extra(target)
+        if report is not None:
+            report.write(target / REPORT, folder.name, rows, content)
         content["label_space"] = _numbering(label_space, segmentation.left_out(label_space))
         content["outputs"] = _written(target)
         (target / _MANIFEST).write_text(_to_json(content), encoding="utf-8")
