@@ -90,10 +90,10 @@ def safe_colors(names: Sequence[str], touching: Mapping[str, set[str]]) -> dict[
     """
     chosen: dict[str, RGB] = {}
     for name in names:
-        near = [chosen[other] for other in touching.get(name, ()) if other in chosen]
+        near = np.array([_seen(chosen[other]) for other in touching.get(name, ()) if other in chosen])
         fixed = color(name)
         options = [fixed, *sorted(_SAFE, key=lambda rgb: difference(rgb, fixed))]
-        apart = {rgb: min((difference(rgb, other) for other in near), default=1.0) for rgb in options}
+        apart = {rgb: float(np.linalg.norm(near - _seen(rgb), axis=-1).min()) if len(near) else 1.0 for rgb in options}
         enough = [rgb for rgb in options if apart[rgb] >= ENOUGH]
         chosen[name] = enough[0] if enough else max(options, key=lambda rgb: apart[rgb])
     return chosen

@@ -43,7 +43,7 @@ def compand(hu: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
     """
     if np.issubdtype(hu.dtype, np.floating):
         hu = np.rint(np.nan_to_num(hu, nan=_LOWEST))
-    return _CODES[np.clip(hu, _LOWEST, _HIGHEST).astype(np.int64) - _LOWEST]
+    return np.asarray(_CODES[np.clip(hu, _LOWEST, _HIGHEST).astype(np.int64) - _LOWEST])
 
 
 def representatives() -> npt.NDArray[np.float64]:

@@ -62,7 +62,7 @@ class _Overlays:
             for near, far in pairwise(moved):
                 differ = near != far
                 both = near[differ].astype(np.int64) * size + far[differ]
-                pairs |= {(int(p) // size, int(p) % size) for p in np.flatnonzero(np.bincount(both))}
+                pairs |= {divmod(p, size) for p in np.unique(both).tolist()}
         members = [{*self.table[a], *self.table[b]} for a, b in pairs]
         return {(a, b) for group in members for a in group for b in group if a != b}
 
@@ -219,7 +219,7 @@ def _middle(box: Box, found: Bool) -> tuple[int, int, int]:
 def _pack(volume: npt.NDArray[Any]) -> str:
     """Little-endian voxels in C order, as a zlib stream in base64: what a browser unpacks without a library."""
     data = np.ascontiguousarray(volume, dtype=volume.dtype.newbyteorder("<"))
-    return base64.b64encode(zlib.compress(data, 3)).decode()
+    return base64.b64encode(zlib.compress(data.data, 3)).decode()
 
 
 def _numbers(shape: Sequence[int]) -> str:

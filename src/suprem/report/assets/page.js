@@ -48,7 +48,7 @@ function listenToKeys(viewers) {
     // Sliders and lists have their own arrows, and a table its own scrolling.
     const { activeElement } = document;
     const moves = /^(Arrow|Page)/.test(event.key);
-    if (moves && activeElement.matches("input, select, .scroll")) return;
+    if (moves && activeElement.matches("input[type=range], select, .scroll")) return;
     const viewer = viewerForKeys(viewers);
     if (viewer && viewer.controls && viewer.controls.key(event)) event.preventDefault();
   });
