@@ -66,6 +66,32 @@ def test_json_is_the_only_thing_on_standard_output(
     assert set(masks(tmp_path / "out" / "scan")) == {"spleen", "liver_tumor"}
 
 
+def test_report(scan: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The page holds the case's masks, numbers and how they were made."""
+    hostile = scan.with_name("a <b> 'c'.nii.gz")
+    scan.rename(hostile)
+    arguments = (hostile, "-o", tmp_path / "out", "--model", model, "--classes", "liver,spleen")
+    assert run(*arguments, "--report") == 0
+    (folder,) = (path for path in (tmp_path / "out").iterdir() if path.is_dir())
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "://" not in page
+    assert "<b>" not in page
+    statistics = json.loads((folder / "statistics.json").read_text())["structures"]
+    for row in statistics:
+        if not row["empty"]:
+            assert f'data-sort="{row["volume_ml"]}'[:-2] in page
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["model"]["sha256"] in page
+    assert "a &lt;b&gt; &#39;c&#39;" in page
+    assert "--classes liver,spleen" in page
+    assert "spacing_mm" in page
+    before = (folder / "report.html").stat().st_mtime_ns
+    assert run(*arguments, "--resume") == 0
+    assert run(*arguments, "--resume", "--report") == 0
+    assert (folder / "report.html").stat().st_mtime_ns == before
+    assert capsys.readouterr().out.count("1 skipped") == 2
+
+
 def test_settings_reach_the_predictor(scan: Path, model: str, tmp_path: Path) -> None:
     options = ["--overlap", "0.5", "--profile", "exhaustive", "--tta", "--max-ram", "none", "--jobs", "2"]
     assert run(scan, "-o", tmp_path / "out", "--model", model, *options, "--numbering", "btcv") == 0

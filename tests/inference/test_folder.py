@@ -392,3 +392,62 @@ def test_what_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
 def test_jobs_must_be_positive(predictor: Predictor, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="jobs is 0"):
         predict_folder([], predictor, tmp_path, jobs=0)
+
+
+class _Page:
+    """A page that says how many masks it was given."""
+
+    def __init__(self, scan: Volume) -> None:
+        self.masks: list[str] = []
+        self.shape = scan.shape
+
+    def add(self, name: str, mask: np.ndarray) -> None:
+        assert mask.shape == self.shape
+        self.masks.append(name)
+
+    def write(self, path: Path, case: str, rows: Any, manifest: Any) -> None:
+        path.write_text(f"{case} {' '.join(self.masks)} {len(rows)} {manifest['model']['name']}")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_page_per_case(done: Path, predictor: Predictor, tmp_path: Path) -> None:
+    result = predict_folder(find_scans(done / "in"), predictor, tmp_path / "out", report=_Page)
+    assert statuses(result) == {"a": "done", "b": "done"}
+    page = tmp_path / "out" / "b" / "report.html"
+    assert page.read_text() == f"b {' '.join(CLASSES)} {len(CLASSES)} {predictor.config.name}"
+    manifest = json.loads((tmp_path / "out" / "b" / "manifest.json").read_text())
+    assert "report.html" in [entry["path"] for entry in manifest["outputs"]]
+    assert not (done / "out" / "b" / "report.html").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_resume_with_pages(done: Path, predictor: Predictor, tmp_path: Path) -> None:
+    """A case is finished when the files that are wanted are there; one more than that does no harm."""
+    copied(done, tmp_path)
+    scans, out = find_scans(tmp_path / "in"), tmp_path / "out"
+
+    def run(**options: Any) -> dict[str, str]:
+        return statuses(predict_folder(scans, predictor, out, resume=True, **options))
+
+    masks = snapshot(out / "a" / "segmentations")
+    assert run(report=_Page) == {"a": "done", "b": "done"}
+    assert {k: v for k, (_, v) in snapshot(out / "a" / "segmentations").items()} == {
+        k: v for k, (_, v) in masks.items()
+    }
+    assert run(report=_Page) == run() == {"a": "skipped", "b": "skipped"}
+    (out / "a" / "report.html").unlink()
+    assert run(report=_Page) == {"a": "done", "b": "skipped"}
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_page_that_fails_leaves_no_case(done: Path, predictor: Predictor, tmp_path: Path) -> None:
+    class Broken(_Page):
+        def write(self, path: Path, case: str, rows: Any, manifest: Any) -> None:
+            if case == "a":
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            super().write(path, case, rows, manifest)
+
+    result = predict_folder(find_scans(done / "in"), predictor, tmp_path / "out", report=Broken)
+    assert statuses(result) == {"a": "failed", "b": "done"}
+    assert "No space is left" in str(result.cases[0].error)
+    assert not (tmp_path / "out" / "a").exists()

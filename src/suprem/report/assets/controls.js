@@ -70,7 +70,7 @@ class Controls {
     if (layers) {
       layers.addEventListener("change", () => {
         viewer.layerChoice = layers.value;
-        viewer.redraw();
+        viewer.change();
       });
     }
   }

@@ -18,17 +18,21 @@ class Plane {
     this.name = figure.dataset.plane;
     this.view = PLANES[this.name];
     this.canvas = figure.querySelector("canvas");
-    this.context = this.canvas.getContext("2d", { alpha: false });
+    // What is on it without the cross-hair stands on a second canvas, so that a plane whose slice stays is not redrawn.
+    this.screen = this.canvas.getContext("2d", { alpha: false });
+    this.context = document.createElement("canvas").getContext("2d", { alpha: false });
+    this.drawn = "";
     const { shape, spacing } = viewer.data;
     this.columns = shape[this.view.across];
     this.rows = shape[this.view.up];
     this.spacing = [spacing[this.view.across], spacing[this.view.up]];
     this.slice = offscreen(this.columns, this.rows);
     this.paint = offscreen(this.columns, this.rows);
+    this.ids = new Uint16Array(this.columns * this.rows);
   }
 
-  /** Calls `visit(place in the picture, place in the volume)` for each voxel of the present slice. */
-  walk(visit) {
+  /** Writes `table[value of the voxel]` of the present slice of a volume into `target`, row by row. */
+  extract(volume, table, target) {
     const { across, up, axis } = this.view;
     const stride = STRIDE(this.viewer.data.shape);
     const start = this.viewer.cross[axis] * stride[axis];
@@ -36,7 +40,7 @@ class Plane {
     for (let row = this.rows - 1; row >= 0; row -= 1) {
       let voxel = start + row * stride[up] + (this.columns - 1) * stride[across];
       for (let column = 0; column < this.columns; column += 1) {
-        visit(place, voxel);
+        target[place] = table[volume[voxel]];
         place += 1;
         voxel -= stride[across];
       }
@@ -49,9 +53,9 @@ class Plane {
     const width = Math.round(this.canvas.clientWidth * ratio);
     const height = Math.round(this.canvas.clientHeight * ratio);
     if (!width || !height) return false;
-    if (this.canvas.width !== width || this.canvas.height !== height) {
-      this.canvas.width = width;
-      this.canvas.height = height;
+    for (const canvas of [this.canvas, this.context.canvas]) {
+      if (canvas.width !== width) canvas.width = width;
+      if (canvas.height !== height) canvas.height = height;
     }
     const wide = this.columns * this.spacing[0];
     const high = this.rows * this.spacing[1];
@@ -91,24 +95,25 @@ class Plane {
 
   draw() {
     if (!this.fit()) return;
-    const { context, canvas } = this;
-    context.fillStyle = "#000";
-    context.fillRect(0, 0, canvas.width, canvas.height);
-    this.drawScan();
-    if (this.viewer.overlaysOn) {
-      this.viewer.shownLayers().forEach((layer, order) => this.drawLayer(layer, order > 0));
+    const { viewer, canvas } = this;
+    const slice = viewer.cross[this.view.axis];
+    const wanted = [slice, viewer.version, canvas.width, canvas.height, ...this.origin, ...this.scale].join();
+    if (wanted !== this.drawn) {
+      this.drawSlice();
+      this.drawn = wanted;
     }
-    if (this.viewer.crossOn) this.drawCross();
-    this.drawLetters();
+    this.screen.drawImage(this.context.canvas, 0, 0);
+    if (viewer.crossOn) this.drawCross();
   }
 
-  drawScan() {
-    const { codes, grey } = this.viewer;
-    const pixels = new Uint32Array(this.slice.image.data.buffer);
-    this.walk((place, voxel) => {
-      pixels[place] = 0xff000000 | (grey[codes[voxel]] * 0x010101);
-    });
+  drawSlice() {
+    const { context, viewer } = this;
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, context.canvas.width, context.canvas.height);
+    this.extract(viewer.codes, viewer.greys, this.slice.pixels);
     this.place(this.slice);
+    if (viewer.overlaysOn) viewer.shownLayers().forEach((layer, order) => this.drawLayer(layer, order > 0));
+    this.drawLetters();
   }
 
   place(source) {
@@ -120,21 +125,19 @@ class Plane {
   }
 
   /** Areas with outlines; of a layer on top of another the outlines alone, in white. */
-  drawLayer(layer, onTop) {
-    const ids = new Uint16Array(this.columns * this.rows);
-    this.walk((place, voxel) => {
-      ids[place] = layer.top[layer.index[voxel]];
-    });
+  drawLayer(layer, outlineOnly) {
+    const { ids } = this;
+    this.extract(layer.index, layer.top, ids);
     const { fills, selected, structures } = this.viewer;
-    if (!onTop) {
-      const pixels = new Uint32Array(this.paint.image.data.buffer);
+    if (!outlineOnly) {
+      const { pixels } = this.paint;
       for (let place = 0; place < ids.length; place += 1) pixels[place] = fills[ids[place]];
       this.place(this.paint);
     }
     const lines = [...contours(ids, this.columns, this.rows)];
     lines.sort((one, other) => structures[other[0] - 1].voxels - structures[one[0] - 1].voxels);
     for (const [id, points] of lines) {
-      const color = onTop ? REFERENCE : structures[id - 1].color;
+      const color = outlineOnly ? REFERENCE : structures[id - 1].color;
       this.stroke(points, color, id - 1 === selected ? 2.6 : 1.4);
     }
   }
@@ -150,12 +153,11 @@ class Plane {
     }
     context.strokeStyle = color;
     context.lineWidth = width * this.ratio;
-    context.lineCap = "round";
     context.stroke();
   }
 
   drawCross() {
-    const { context, canvas, ratio } = this;
+    const { screen: context, canvas, ratio } = this;
     const [u, v] = this.crossPlace();
     const x = Math.round(this.origin[0] + u * this.scale[0]) + 0.5;
     const y = Math.round(this.origin[1] + v * this.scale[1]) + 0.5;
@@ -211,7 +213,8 @@ function offscreen(width, height) {
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext("2d");
-  return { canvas, context, image: context.createImageData(width, height) };
+  const image = context.createImageData(width, height);
+  return { canvas, context, image, pixels: new Uint32Array(image.data.buffer) };
 }
 
 /** Where a picture of `size` starts in `room`: centred where it fits, else with the cross-hair as close to the middle. */

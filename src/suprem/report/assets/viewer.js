@@ -28,7 +28,7 @@ class Viewer {
     this.activePlane = this.planes[0];
     this.window = { ...PRESETS[0] };
     this.drawing = false;
-    this.draws = 0;
+    this.version = 0; // of everything but places that decides what a slice looks like
   }
 
   /** Unpacks the volumes, then draws for the first time. */
@@ -44,7 +44,6 @@ class Viewer {
     this.layers = this.data.layers.map((layer, number) => ({ ...layer, index: indices[number] }));
     this.updateTop();
     this.updateFills();
-    this.grey = greys(this.data.hu, this.window.level, this.window.width);
     this.controls = new Controls(this);
     this.setWindow(PRESETS[0].level, PRESETS[0].width);
     this.draw();
@@ -69,11 +68,15 @@ class Viewer {
     });
   }
 
+  /** Draws anew what stayed on the same slice too. */
+  change() {
+    this.version += 1;
+    this.redraw();
+  }
+
   draw() {
     for (const plane of this.planes) plane.draw();
     this.controls.show();
-    this.draws += 1;
-    this.section.dataset.draws = this.draws;
   }
 
   shownLayers() {
@@ -98,25 +101,26 @@ class Viewer {
     this.overlaysOn = true;
     this.updateTop();
     this.updateFills();
+    this.change();
     this.moveTo(this.structures[number].centre);
   }
 
   show(numbers, shown) {
     for (const number of numbers) this.visible[number] = shown ? 1 : 0;
     this.updateTop();
-    this.redraw();
+    this.change();
   }
 
   setWindow(level, width) {
     this.window = { level: Math.round(level), width: Math.max(MIN_WIDTH_HU, Math.round(width)) };
-    this.grey = greys(this.data.hu, this.window.level, this.window.width);
-    this.redraw();
+    this.greys = greys(this.data.hu, this.window.level, this.window.width);
+    this.change();
   }
 
   setOpacity(percent) {
     this.opacity = Math.min(100, Math.max(0, percent));
     this.updateFills();
-    this.redraw();
+    this.change();
   }
 
   setZoom(zoom) {
@@ -135,7 +139,7 @@ class Viewer {
 
   toggleOverlays() {
     this.overlaysOn = !this.overlaysOn;
-    this.redraw();
+    this.change();
   }
 
   enlarge(plane) {

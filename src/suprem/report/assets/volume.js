@@ -26,12 +26,13 @@ async function unpack(id, bytesPerVoxel, count) {
   return bytesPerVoxel === 1 ? new Uint8Array(buffer) : new Uint16Array(buffer);
 }
 
-/** Grey of each of the 256 codes for a window. */
+/** Grey of each of the 256 codes for a window, as the four bytes of a pixel. */
 function greys(hu, level, width) {
-  const table = new Uint8Array(256);
+  const table = new Uint32Array(256);
   const low = level - width / 2;
   for (let code = 0; code < 256; code += 1) {
-    table[code] = Math.round(255 * Math.min(1, Math.max(0, (hu[code] - low) / width)));
+    const grey = Math.round(255 * Math.min(1, Math.max(0, (hu[code] - low) / width)));
+    table[code] = (0xff000000 | (grey * 0x010101)) >>> 0;
   }
   return table;
 }
