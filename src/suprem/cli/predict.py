@@ -95,12 +95,10 @@ def predict(
 
     Writes one folder per case, OUTPUT/CASE, on the scanner's grid: masks in
     segmentations/NAME.nii.gz, combined_labels.nii.gz, statistics, a preview
-    and a manifest; with --report also report.html.
-
-    A case that fails is reported and the others go on; the exit code is then 1.
+    and a manifest. A case that fails is reported and the others go on; the
+    exit code is then 1.
     """
-    limit = _limit(max_ram)
-    scans = _checked_scans(inputs, output, numbering, postprocess, output_format, series)
+    limit, scans = _limit(max_ram), _checked_scans(inputs, output, numbering, postprocess, output_format, series)
     from suprem.cli._display import Display, stderr_console
     from suprem.inference import Predictor, load_network
     from suprem.inference.folder import predict_folder

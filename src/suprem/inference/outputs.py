@@ -97,9 +97,7 @@ def write_case(
             extra(target)
         if report is not None:
             report.write(target / REPORT, folder.name, rows, content)
-        content["label_space"] = _numbering(label_space, segmentation.left_out(label_space))
-        content["outputs"] = _written(target)
-        (target / _MANIFEST).write_text(_to_json(content), encoding="utf-8")
+        _write_manifest(target, content, _numbering(label_space, segmentation.left_out(label_space)))
     _log.info("%s: %d of %d structures found", folder, sum(not row.empty for row in rows), len(rows))
     return tuple(rows)
 
@@ -129,6 +127,12 @@ def _plain(manifest: Mapping[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"The manifest is not plain JSON: {error}; convert its values first.") from error
     return content
+
+
+def _write_manifest(target: Path, content: Mapping[str, Any], numbering: dict[str, Any]) -> None:
+    """Writes it last, so that it lists every other file."""
+    text = _to_json({**content, "label_space": numbering, "outputs": _written(target)})
+    (target / _MANIFEST).write_text(text, encoding="utf-8")
 
 
 def _to_json(content: Mapping[str, Any]) -> str:
