@@ -13,6 +13,7 @@ import pytest
 
 from suprem.errors import ConfigurationError, OutputError
 from suprem.report import Picture, Report, StructureRow, Table, Text, ViewerBuilder
+from suprem.report.table import Estimate
 from suprem.volumes import Volume
 
 HOSTILE = (
@@ -174,6 +175,14 @@ def test_cells_of_a_table() -> None:
     assert texts == [["3.0", "0.123"], ["-", "123"], ["yes", "inf"], ["x", "12.3"]]
     assert [row[1][1] for row in table.shown] == ["0.12345", "123.4", "1e999", "12.34"]
     assert table.shown[1][0][1] == ""
+    assert table.numeric == [True, True]
+
+
+def test_estimates_in_a_table() -> None:
+    cells = [Estimate(0.9123, 0.0151, p_value=0.003), Estimate(12.34), None]
+    table = Table(("strategy", "DSC"), [(name, cell) for name, cell in zip("abc", cells, strict=True)])
+    assert [row[1][:2] for row in table.shown] == [("0.912 ± 0.015 **", "0.9123"), ("12.3", "12.34"), ("-", "")]
+    assert table.numeric == [False, True]
 
 
 def test_provenance_is_shown_to_the_last_level() -> None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from suprem.errors import ConfigurationError
+from suprem.report.table import Estimate
 
 __all__ = ["Cell", "Layer", "Picture", "Section", "ShownStructure", "StructureRow", "Table", "Text", "Viewer"]
 
-Cell = str | float | int | bool | None
+Cell = str | float | int | bool | Estimate | None
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -41,7 +42,8 @@ class Table:
 
     Attributes:
         columns: headings.
-        rows: one cell per column; ``None`` and NaN are shown as a dash and sorted last.
+        rows: one cell per column; ``None`` and NaN are shown as a dash and sorted last. An
+            :class:`~suprem.report.table.Estimate` is shown with deviation and mark, and sorted by its mean.
         title: heading; none when empty.
         note: a sentence below.
         digits: column -> digits behind the point; where it is missing, the size of the number decides.
@@ -63,6 +65,11 @@ class Table:
                     f"Row {number} of the table {self.title!r} has {len(row)} cells for {len(self.columns)} columns; "
                     "give one per column, None where there is no value."
                 )
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns hold numbers and are aligned as such."""
+        return [any(row[i][2] and row[i][1] for row in self.shown) for i in range(len(self.columns))]
 
     @property
     def shown(self) -> list[list[tuple[str, str, bool]]]:
@@ -240,6 +247,9 @@ def _shown(cell: Cell, digits: int | None) -> tuple[str, str, bool]:
         return ("yes" if cell else "no"), str(int(cell)), False
     if isinstance(cell, str):
         return cell, cell, False
+    if isinstance(cell, Estimate):
+        mean, sd = cell.parts(_digits(cell.mean) if digits is None else digits)
+        return " ".join(part for part in (f"{mean} ± {sd}" if sd else mean, cell.mark) if part), repr(cell.mean), True
     if isinstance(cell, int) and digits is None:
         return str(cell), str(cell), True
     value = float(cell)
