@@ -5,8 +5,9 @@
 The scan is a synthetic abdomen of 3 mm, interpolated to the full grid, with white noise of 20 HU at every voxel: noise
 is what does not compress. Masks are made and added one at a time, as `suprem predict --report` does; only the adding
 counts. The page is opened in headless Chromium (which has to be installed), several times with an empty profile; drawn
-is the moment at which all three planes stand on the screen, measured by the page from the start of its loading. Memory
-is what is allocated at most on top of the scan and one mask. Writes `results_report_viewer.csv` beside itself.
+is the moment at which all three planes stand on the screen, measured by the page from the start of its loading. Next to
+it is the processor time of the page's process until then, which other work on the machine does not lengthen. Memory is
+what is allocated at most on top of the scan and one mask. Writes `results_report_viewer.csv` beside itself.
 """
 
 import csv
@@ -69,13 +70,17 @@ def built(rows: list[tuple[str, str]]) -> Viewer:
 def opened(browser: Browser, path: Path, screen: str, rows: list[tuple[str, str]]) -> None:
     """Loads the page in fresh contexts; then pages through slices."""
     width, height = SCREENS[screen]
-    drawn, redrawn = [], []
+    drawn, busy, redrawn = [], [], []
     for _ in range(LOADS):
         context = browser.new_context(viewport={"width": width, "height": height})
         page = context.new_page()
+        tools = context.new_cdp_session(page)
+        tools.send("Performance.enable")
         page.goto(path.as_uri())
         page.wait_for_selector(".viewer[data-state=ready]")
         drawn.append(page.evaluate("performance.getEntriesByName('section-1 drawn')[0].startTime") / 1000)
+        metrics = {entry["name"]: entry["value"] for entry in tools.send("Performance.getMetrics")["metrics"]}
+        busy.append(metrics["ProcessTime"])
         redrawn.append(
             page.evaluate(
                 """async (slices) => {
@@ -93,7 +98,12 @@ def opened(browser: Browser, path: Path, screen: str, rows: list[tuple[str, str]
             )
         )
         context.close()
-    for what, values, digits in (("open until drawn, s", drawn, 2), ("next slice, ms", redrawn, 0)):
+    figures = (
+        ("open until drawn, s", drawn, 2),
+        ("processor time until then, s", busy, 2),
+        ("next slice, ms", redrawn, 0),
+    )
+    for what, values, digits in figures:
         least, middle, most = min(values), statistics.median(values), max(values)
         rows.append(
             (f"{screen}: {what} (least, median, most)", f"{least:.{digits}f} {middle:.{digits}f} {most:.{digits}f}")
