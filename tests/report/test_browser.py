@@ -44,7 +44,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         builder.add(name, np.roll(mask, 4, axis=2), layer="reference")
     rows = [
         StructureRow("liver", {"Volume (ml)": 30.7, "Mean HU": 100.0}),
-        StructureRow("spleen", {"Volume (ml)": 9.6, "Mean HU": 160.0}, ("touches the border",)),
+        StructureRow("spleen", {"Volume (ml)": 9.6, "Mean HU": 160.0}, (("cut", "It touches the border."),)),
         StructureRow("colon", {"Volume (ml)": 0.0, "Mean HU": None}),
     ]
     scores = Table(("case", "DSC"), [("b", 0.2), ("a", None), ("c", 0.9)], "Scores")
@@ -289,6 +289,10 @@ def test_a_row_leads_to_its_organ_and_back(page_file: Path, visit: "Callable[...
     assert page.locator("tr.selected").get_attribute("data-structure") == "1"
     assert "spleen" in str(page.text_content(".readout"))
     assert "about 160 HU" in str(page.text_content(".readout"))
+    sentence = page.get_by_text("It touches the border.").locator("visible=true")
+    assert sentence.count() == 0
+    page.click(".flags-column summary")
+    assert sentence.count() == 1
     page.focus("tr[data-structure='0'] .go")
     press(page, "Enter")
     assert make_scan()[1]["liver"][position(page)]

@@ -75,7 +75,9 @@ def full_report(word: str = "case") -> Report:
     ct = Volume(np.random.default_rng(0).integers(-100, 200, (12, 10, 8), dtype=np.int16), np.eye(4), word)
     builder = ViewerBuilder(ct, title=word, note=word)
     builder.add(word, ct.array > 50, layer=word)
-    viewer = builder.build([StructureRow(word, {word: word}, (word,)), StructureRow(f"{word} 2", {}, (word,))])
+    viewer = builder.build(
+        [StructureRow(word, {word: word}, (word, (word, word))), StructureRow(f"{word} 2", {}, (word,))]
+    )
     svg = f"<svg xmlns='http://www.w3.org/2000/svg'><text>{word}</text><script>window.pwned=1</script></svg>"
     sections = [
         viewer,

@@ -142,14 +142,17 @@ def test_overlaps_and_layers() -> None:
         builder.add(name, np.roll(mask, 1, axis=0), layer="reference")
     builder.add("spleen", np.zeros(ct.shape, bool))
     viewer = builder.build(
-        [StructureRow("liver", {"Volume (ml)": 1.5}), StructureRow("colon", {"DSC": None}, ("odd",))]
+        [StructureRow("liver", {"Volume (ml)": 1.5}), StructureRow("colon", {"DSC": None}, ("odd", ("cut", "Why.")))]
     )
     assert [layer.name for layer in viewer.layers] == ["prediction", "reference"]
     for name, mask in _boxes(ct).items():
         np.testing.assert_array_equal(holds(viewer, name), mask)
         np.testing.assert_array_equal(holds(viewer, name, 1), np.roll(mask, 1, axis=0))
     assert [item.name for _, item in viewer.found] == ["liver", "liver_tumor"]
-    assert [(item.name, item.flags) for item in viewer.not_found] == [("spleen", ()), ("colon", ("odd",))]
+    assert [(item.name, item.flags) for item in viewer.not_found] == [
+        ("spleen", ()),
+        ("colon", (("odd", ""), ("cut", "Why."))),
+    ]
     assert viewer.columns == ("Volume (ml)", "DSC")
     assert viewer.structures[0].values == (1.5, None)
     assert len({item.color for item in viewer.structures}) == 4

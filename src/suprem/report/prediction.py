@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from suprem.inference.statistics import StructureStatistics
 from suprem.report.document import Report
-from suprem.report.sections import Section, StructureRow, Text, Viewer
+from suprem.report.sections import Flag, Section, StructureRow, Text, Viewer
 from suprem.report.viewer import ViewerBuilder
 from suprem.volumes.geometry import Volume
 
@@ -22,14 +22,14 @@ _WARNING = (
 
 
 def structure_rows(
-    rows: Sequence[StructureStatistics], flags: Mapping[str, Sequence[str]] | None = None
+    rows: Sequence[StructureStatistics], flags: Mapping[str, Sequence[Flag]] | None = None
 ) -> list[StructureRow]:
     """Volume and mean HU of each structure, with what a reader should doubt.
 
     Args:
         rows: As :func:`suprem.inference.statistics.measure` gives them.
-        flags: Structure -> remarks, each a few words. That a structure reaches the border of the scan is added where
-            none of them says anything of that structure.
+        flags: Structure -> remarks, each a few words, or a word and the sentence that it opens. That a structure
+            reaches the border of the scan is added where none of them says anything of that structure.
 
     Example:
         >>> row = StructureStatistics("liver", 1, 9, 0.01, 55.0, touches_fov_border=("superior",))
@@ -73,7 +73,7 @@ class PredictionReport:
         case: str,
         rows: Sequence[StructureStatistics],
         manifest: Mapping[str, Any],
-        flags: Mapping[str, Sequence[str]] | None = None,
+        flags: Mapping[str, Sequence[Flag]] | None = None,
     ) -> None:
         """Writes the page.
 

@@ -9,8 +9,9 @@ from typing import Any, Literal
 from suprem.errors import ConfigurationError
 from suprem.report.table import Estimate
 
-__all__ = ["Cell", "Layer", "Picture", "Section", "ShownStructure", "StructureRow", "Table", "Text", "Viewer"]
+__all__ = ["Cell", "Flag", "Layer", "Picture", "Section", "ShownStructure", "StructureRow", "Table", "Text", "Viewer"]
 
+Flag = str | tuple[str, str]
 Cell = str | float | int | bool | Estimate | None
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -121,12 +122,12 @@ class StructureRow:
     Attributes:
         structure: canonical name, as given to :meth:`suprem.report.ViewerBuilder.add`.
         values: heading, with unit -> value, e.g. ``{"Volume (ml)": 1510.2, "Mean HU": 104.0}``.
-        flags: what a reader should doubt, each a few words; shown as they are.
+        flags: what a reader should doubt, each a few words, or a word and the sentence that it opens.
     """
 
     structure: str
     values: Mapping[str, Cell] = field(default_factory=dict)
-    flags: Sequence[str] = ()
+    flags: Sequence[Flag] = ()
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ class ShownStructure:
         centre: a voxel (X, Y, Z) inside it, near its middle; ``None`` when it has no voxel.
         voxels: on the viewer's grid, all layers together; larger ones are drawn first.
         values: cells of the table, in the order of the columns.
-        flags: as the caller gave them.
+        flags: each as its words and the sentence that they open, which may be empty.
     """
 
     name: str
@@ -164,7 +165,12 @@ class ShownStructure:
     centre: tuple[int, int, int] | None
     voxels: int
     values: tuple[Cell, ...]
-    flags: tuple[str, ...]
+    flags: tuple[tuple[str, str], ...]
+
+    @property
+    def flag_words(self) -> str:
+        """What the column of flags is sorted by."""
+        return "; ".join(words for words, _ in self.flags)
 
     @property
     def label(self) -> str:

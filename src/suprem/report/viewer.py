@@ -163,7 +163,8 @@ class ViewerBuilder:
             x, y, z = (min(c * n // m, n - 1) for c, n, m in zip(centre, grid.shape, self._grid.shape, strict=True))
             centre = x, y, z
         values: tuple[Cell, ...] = tuple(row.values.get(column) for column in columns)
-        return ShownStructure(name, color, centre, self._voxels.get(name, 0), values, tuple(row.flags))
+        flags = tuple((flag, "") if isinstance(flag, str) else flag for flag in row.flags)
+        return ShownStructure(name, color, centre, self._voxels.get(name, 0), values, flags)
 
     def _packed(self) -> tuple[ReducedGrid, str, tuple[Layer, ...]]:
         """The finest grid whose volumes fit, and these."""
