@@ -20,6 +20,7 @@ LAYERS = (
     ("backbones", "heads", "adapters"),
     ("losses",),
     ("zoo",),
+    ("quality",),
     ("inference",),
     ("evaluation",),
     ("report",),
