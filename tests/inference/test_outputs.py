@@ -30,6 +30,7 @@ class FakeSegmentation:
     scan: Volume
     masks: dict[str, np.ndarray]
     fail_at: str = ""
+    undecided_ml: dict[str, float] = field(default_factory=dict)
     alive: list[Any] = field(default_factory=list)
     most_alive: int = 0
 

@@ -137,6 +137,10 @@ def test_csv_can_be_read_back() -> None:
         "bbox_z_start": "0",
         "bbox_z_stop": "8",
         "touches_fov_border": "inferior superior",
+        "border_share": "",
+        "largest_part_share": "",
+        "undecided_share": "",
+        "flags": "",
     }
     assert lesion["structure"] == "my, lesion"
     assert (lesion["number"], lesion["empty"], lesion["voxels"], lesion["mean_hu"]) == ("", "true", "0", "")

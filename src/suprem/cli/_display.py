@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from suprem.inference.folder import CaseResult, Reporter
+from suprem.quality import in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,6 +71,7 @@ class Display(Reporter):
         if result.status == "failed":
             self._console.print(f"{head}: {result.error}")
         elif result.status == "done":
-            self._console.print(f"{head} in {result.seconds:.1f} s, {len(result.found)} structures found")
+            found = f"{len(result.found)} structures found, {in_words(result.flags)}"
+            self._console.print(f"{head} in {result.seconds:.1f} s, {found}")
         else:
             self._console.print(f"{head}, finished by an earlier run")

@@ -203,9 +203,9 @@ class Run:
         except Exception as error:  # as above
             return self._failure(scan, error)
         found = tuple(row.structure for row in rows if not row.empty)
-        return CaseResult(
-            scan.case_id, str(scan.path), "done", str(target), round(time.perf_counter() - loaded.started, 3), found
-        )
+        flags = {row.structure: row.flags for row in rows if row.flags}
+        seconds = round(time.perf_counter() - loaded.started, 3)
+        return CaseResult(scan.case_id, str(scan.path), "done", str(target), seconds, found, flags)
 
     def _dicom_seg(self, series: Series | None, segmentation: "Segmentation") -> Callable[[Path], None] | None:
         if self._options.output_format != "dicom-seg" or series is None:

@@ -1,7 +1,7 @@
 """What the windows contribute to the slabs, decoder features or logits, and how finished slabs become labels."""
 
 from collections.abc import Sequence
-from math import prod
+from math import log, prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from suprem.zoo.config import ModelConfig
 
 __all__ = ["ClassChannels", "WindowNetwork"]
+
+_CLOSE = log(3.0)
+"""Difference of two logits where one class is three times as likely as the other."""
 
 
 class ClassChannels:
@@ -49,6 +52,33 @@ class ClassChannels:
     def store_bytes(self, shape: tuple[int, int, int]) -> int:
         """Size of :meth:`store`."""
         return prod(shape) * (self._index.itemsize if self.exclusive else -(-len(self.names) // 8))
+
+    def undecided(self, logits: torch.Tensor, inside: torch.Tensor | None) -> npt.NDArray[np.int64]:
+        """Voxels whose decision is close: the winner is less than three times as likely as what came next.
+
+        With a sigmoid these are the voxels with a probability between 1/4 and 3/4. Where classes exclude each other a
+        voxel counts for both the winner and the runner-up.
+
+        Args:
+            logits: blended logits of :attr:`rows`, (K, V).
+            inside: bool (V,) where labels may lie; ``None`` for everywhere.
+
+        Returns:
+            int64, voxels of each of :attr:`names`.
+        """
+        if not self.exclusive:
+            near = logits.abs() < _CLOSE
+            if inside is not None:
+                near &= inside
+            return np.asarray(near.sum(dim=1).cpu().numpy())
+        best, rows = logits.topk(2, dim=0)
+        near = best[0] - best[1] < _CLOSE
+        if inside is not None:
+            near &= inside
+        counts = torch.bincount(rows[:, near].flatten(), minlength=len(self.rows)).cpu().numpy()
+        # What was not asked for goes to 0, with the background. Counts stay exact in float64.
+        asked = np.bincount(self._index, weights=counts, minlength=len(self.names) + 1)
+        return asked[1:].astype(np.int64)
 
     def labels(self, logits: torch.Tensor) -> npt.NDArray[np.unsignedinteger]:
         """Blended logits of :attr:`rows`, (K, V), to what the store keeps: class indices (V,) or bits (planes, V)."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from suprem.inference.blending import ClassChannels, WindowNetwork
@@ -57,6 +59,7 @@ class Job:
         channels: what the outputs mean.
         device: where windows run and slabs accumulate.
         clock: takes the time.
+        undecided: int64, voxels of each class whose decision was close; counted while the job runs.
     """
 
     scan: Volume
@@ -68,6 +71,7 @@ class Job:
     channels: ClassChannels
     device: torch.device
     clock: Stopwatch
+    undecided: npt.NDArray[np.int64]
 
 
 @torch.inference_mode()
@@ -124,9 +128,14 @@ def _label(job: Job, store: BitStore | IndexStore, cell: Cell) -> None:
         part = slice(first, min(first + step, width))
         # Where no window was run the weight is 0, and the result is discarded below.
         values = cell.values[:, part].float() / cell.weights[part].clamp_min(1e-12)
-        labels = job.channels.labels(job.network.logits(values.flatten(1)))
+        logits = job.network.logits(values.flatten(1))
+        labels = job.channels.labels(logits)
         labels = labels.reshape(*labels.shape[:-1], part.stop - part.start, depth, height)
         region = (slice(cell.x.start + part.start, cell.x.start + part.stop), slice(None), cell.z)
+        inside = None
         if job.body is not None:
-            labels = labels * job.body.region(*region)
+            body = job.body.region(*region)
+            labels = labels * body
+            inside = torch.from_numpy(body).flatten().to(job.device)
+        job.undecided[:] += job.channels.undecided(logits, inside)
         store.write(region, labels)

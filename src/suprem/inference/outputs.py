@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from suprem._files import atomic_folder, sha256_file
 from suprem.errors import ConfigurationError
+from suprem.inference._quality import QualityCheck
 from suprem.inference.preview import Preview
 from suprem.inference.statistics import StructureStatistics, measure, to_csv, to_json
 from suprem.labels import LabelSpace
@@ -54,8 +55,8 @@ def write_case(
 
     The folder holds ``segmentations/<name>.nii.gz`` (uint8, 0 and 1) for every predicted structure, empty ones too,
     ``combined_labels.nii.gz`` in the numbering of ``label_space`` (named in its header), ``statistics.csv`` and
-    ``statistics.json``, ``preview.png`` and ``manifest.json``. All images lie on the scanner's grid. One mask is in
-    memory at a time.
+    ``statistics.json`` (both with quality flags), ``preview.png`` and ``manifest.json``. All images lie on the grid of
+    the scanner. One mask is in memory at a time.
 
     Args:
         segmentation: What was predicted.
@@ -81,15 +82,18 @@ def write_case(
         centre = _write_combined(segmentation, target, label_space)
         preview = Preview(segmentation.scan, centre)
         numbers = {name: number for number, name in label_space.numbers.items()}
+        check = QualityCheck(segmentation.scan, segmentation.undecided_ml)
         rows = []
         for name, file_name in names.items():
             mask = segmentation.mask(name)
             _write_mask(segmentation.scan, mask, target / "segmentations" / f"{file_name}.nii.gz", name)
             rows.append(measure(name, mask, segmentation.scan, numbers.get(name)))
+            check.add(rows[-1], mask)
             preview.add(name, mask)
             if report is not None:
                 report.add(name, mask)
             del mask
+        rows = check.judged(rows)
         (target / "statistics.csv").write_text(to_csv(rows), encoding="utf-8")
         (target / "statistics.json").write_text(to_json(rows, label_space.name), encoding="utf-8")
         preview.save(target / "preview.png", folder.name, _subtitle(content, label_space), rows)

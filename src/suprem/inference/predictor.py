@@ -3,8 +3,10 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 
 from suprem._files import parse_size
@@ -172,7 +174,8 @@ class Predictor:
                 planned(plan)
             labels = stream(job, plan.window_batch, getattr(torch, plan.dtype), progress)
             info = self._info(prepared)
-            segmentation = Segmentation(self.classes, volume, job.grid, labels, info)
+            undecided_ml = job.undecided * prod(job.grid.spacing_mm) / 1000
+            segmentation = Segmentation(self.classes, volume, job.grid, labels, info, undecided_ml.tolist())
             with clock.measure("postprocess"):
                 records = postprocess(segmentation, self._postprocess)
             info["postprocess"] = {"profile": self._postprocess, "rules": records}
@@ -191,7 +194,9 @@ class Predictor:
         windows = plan_windows(grid.shape, contract.patch_size, self._overlap, mirror=self._flip)
         kept = [w for w in windows if body is None or body.touches(w.start, contract.patch_size)]
         layout = SlabLayout(grid.shape, contract.patch_size, kept)
-        job = Job(volume, grid, contract.hu_window, body, layout, self._network, self._channels, self.device, clock)
+        undecided = np.zeros(len(self.classes), dtype=np.int64)
+        contents = (volume, grid, contract.hu_window, body, layout, self._network, self._channels)
+        job = Job(*contents, self.device, clock, undecided)
         with clock.measure("plan"):
             if self._window_bytes is None:
                 self._window_bytes = window_bytes(self._network, contract.patch_size, self.device)

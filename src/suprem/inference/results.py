@@ -1,7 +1,7 @@
 """What a run over many scans tells while it goes on, and what came of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from suprem.volumes.scans import ScanInput
@@ -23,6 +23,7 @@ class CaseResult:
         folder: where its results are; ``None`` if it failed.
         seconds: from the start of reading to the end of writing.
         found: structures with at least one voxel, in the order of the classes.
+        flags: structure -> its quality flags, see :class:`suprem.quality.Finding`; structures without are left out.
         error: what was wrong, ``None`` unless it failed.
         error_type: class of the error.
     """
@@ -33,6 +34,7 @@ class CaseResult:
     folder: str | None = None
     seconds: float = 0.0
     found: tuple[str, ...] = ()
+    flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     error: str | None = None
     error_type: str | None = None
 

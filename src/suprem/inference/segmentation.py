@@ -46,10 +46,18 @@ class Segmentation:
         scan: the scan as it was given.
         info: how it was made: model, profile, windows run and skipped, memory plan, seconds per phase, post-processing.
             Holds only what JSON can.
+        undecided_ml: structure -> millilitres in which the network was close to its decision threshold, before any
+            post-processing; empty where that is not known.
     """
 
     def __init__(
-        self, classes: Sequence[str], scan: Volume, grid: ModelGrid, labels: LabelStore, info: dict[str, Any]
+        self,
+        classes: Sequence[str],
+        scan: Volume,
+        grid: ModelGrid,
+        labels: LabelStore,
+        info: dict[str, Any],
+        undecided_ml: Sequence[float] = (),
     ) -> None:
         if labels.count != len(classes) or labels.shape != grid.shape:
             raise ConfigurationError(
@@ -60,6 +68,7 @@ class Segmentation:
         self.exclusive = labels.exclusive
         self.scan = scan
         self.info = info
+        self.undecided_ml = dict(zip(self.classes, undecided_ml, strict=True)) if undecided_ml else {}
         self._grid = grid
         self._labels = labels
 

@@ -1,4 +1,4 @@
-"""Volume, intensity and position of each predicted structure on the scanner's grid."""
+"""Volume, intensity, position and quality flags of each predicted structure on the scanner's grid."""
 
 import csv
 import io
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from suprem.errors import VolumeError
+from suprem.quality import Evidence, Finding
 from suprem.volumes.geometry import Volume
 
 __all__ = ["StructureStatistics", "measure", "to_csv", "to_json"]
@@ -23,11 +24,16 @@ _FACES = {
     "I": ("superior", "inferior"),
 }
 _MEANING = {
+    "border_share": "share of the surface that lies on the border of the field of view",
     "bounding_box": "voxel indices of the scan, start included, stop excluded",
+    "flags": "reasons to look at the structure, with a sentence each; no verdict on it",
+    "largest_part_share": "share of the volume that is not apart from the largest connected part; null where several "
+    "parts are usual",
     "mean_hu": "HU",
     "number": "value in combined_labels.nii.gz; null when the label space has none",
     "std_hu": "HU, population standard deviation",
     "touches_fov_border": "faces of the scan that the structure reaches, so that it may be cut off there",
+    "undecided_share": "volume where the network was close to its threshold, over volume_ml; null when not known",
     "volume_ml": "millilitres",
 }
 
@@ -47,6 +53,8 @@ class StructureStatistics:
         stop: highest voxel index plus one, so that ``start`` and ``stop`` make slices.
         touches_fov_border: faces of the scan that the mask reaches: ``left``, ``right``, ``posterior``, ``anterior``,
             ``inferior``, ``superior`` of the patient. A structure that reaches one may be cut off there.
+        evidence: what the quality flags are made of; ``None`` where they were not looked for.
+        findings: the quality flags that were raised.
     """
 
     structure: str
@@ -58,11 +66,27 @@ class StructureStatistics:
     start: tuple[int, int, int] | None = None
     stop: tuple[int, int, int] | None = None
     touches_fov_border: tuple[str, ...] = ()
+    evidence: Evidence | None = None
+    findings: tuple[Finding, ...] = ()
 
     @property
     def empty(self) -> bool:
         """True when the mask has no voxel."""
         return self.voxels == 0
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Names of the quality flags, see :class:`suprem.quality.Finding`."""
+        return tuple(finding.flag for finding in self.findings)
+
+    def quality(self) -> dict[str, float | None]:
+        """Share of the surface at the border, share of the largest part and undecided share, rounded."""
+        one = self.evidence or Evidence(self.structure, 0, 0.0)
+        return {
+            "border_share": _rounded(one.border_share, 4),
+            "largest_part_share": _rounded(one.largest_share, 4),
+            "undecided_share": _rounded(one.undecided_share, 4),
+        }
 
 
 def measure(
@@ -147,20 +171,21 @@ def _rounded(value: float | None, digits: int) -> float | None:
 
 
 def to_csv(rows: Sequence[StructureStatistics]) -> str:
-    """One line per structure; cells that have no value stay empty, faces are separated by spaces."""
+    """One line per structure; cells that have no value stay empty, faces and flags are separated by spaces."""
     sink = io.StringIO()
     writer = csv.writer(sink, lineterminator="\n")
     box = [f"bbox_{axis}_{end}" for axis in "xyz" for end in ("start", "stop")]
-    writer.writerow(
-        ["structure", "number", "empty", "voxels", "volume_ml", "mean_hu", "std_hu", *box, "touches_fov_border"]
-    )
+    measured = ["structure", "number", "empty", "voxels", "volume_ml", "mean_hu", "std_hu"]
+    quality = ["border_share", "largest_part_share", "undecided_share", "flags"]
+    writer.writerow([*measured, *box, "touches_fov_border", *quality])
     for row in rows:
         bounds = (
             [n for pair in zip(row.start, row.stop, strict=True) for n in pair] if row.start and row.stop else [""] * 6
         )
-        measured = [row.voxels, _rounded(row.volume_ml, 4), _rounded(row.mean_hu, 2), _rounded(row.std_hu, 2)]
-        faces = " ".join(row.touches_fov_border)
-        writer.writerow([row.structure, row.number, str(row.empty).lower(), *measured, *bounds, faces])
+        values = [row.voxels, _rounded(row.volume_ml, 4), _rounded(row.mean_hu, 2), _rounded(row.std_hu, 2)]
+        faces, flags = " ".join(row.touches_fov_border), " ".join(row.flags)
+        known = [row.structure, row.number, str(row.empty).lower(), *values, *bounds, faces]
+        writer.writerow([*known, *row.quality().values(), flags])
     return sink.getvalue()
 
 
@@ -182,6 +207,8 @@ def to_json(rows: Sequence[StructureStatistics], label_space: str) -> str:
             "std_hu": _rounded(row.std_hu, 2),
             "bounding_box": None if row.empty else {"start": row.start, "stop": row.stop},
             "touches_fov_border": row.touches_fov_border,
+            **row.quality(),
+            "flags": [{"flag": finding.flag, "text": finding.text} for finding in row.findings],
         }
         for row in rows
     ]

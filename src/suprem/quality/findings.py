@@ -257,5 +257,5 @@ def in_words(flags: Mapping[str, Iterable[str]]) -> str:
     counts = Counter(flag for listed in flags.values() for flag in listed)
     if not counts:
         return "none to look at"
-    order = sorted(counts, key=lambda flag: FLAGS.index(flag) if flag in FLAGS else len(FLAGS))  # type: ignore[arg-type]
+    order = sorted(counts, key=lambda flag: FLAGS.index(flag) if flag in FLAGS else len(FLAGS))
     return f"{len(flags)} to look at ({', '.join(f'{counts[flag]} {flag}' for flag in order)})"
