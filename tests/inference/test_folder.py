@@ -101,6 +101,11 @@ def test_run_manifest(done: Path) -> None:
     assert manifest["complete"] is True
     assert [case["case_id"] for case in manifest["cases"]] == ["a", "b"]
     assert set(manifest["cases"][0]["found"]) <= set(CLASSES)
+    written = json.loads((done / "out" / "a" / "statistics.json").read_text())["structures"]
+    flags = {row["structure"]: [entry["flag"] for entry in row["flags"]] for row in written if row["flags"]}
+    assert manifest["cases"][0]["flags"] == flags
+    assert flags
+    assert all(row["undecided_share"] > 0 for row in written if not row["empty"])
 
 
 def test_resume_does_nothing(done: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
