@@ -1,11 +1,13 @@
 """The page of a predicted case: its numbers, remarks and provenance."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from suprem.inference.statistics import measure
+from suprem.quality import Evidence, Finding
 from suprem.report import PredictionReport
 from suprem.report.prediction import structure_rows
 from suprem.volumes import Volume
@@ -69,6 +71,15 @@ def test_a_bare_manifest_is_enough(tmp_path: Path) -> None:
     text = written(tmp_path / "report.html", manifest={"model": "unet"})
     assert "name unet" in text
     assert "How the scan was read" not in text
+
+
+def test_quality_flags_are_shown_in_their_own_words() -> None:
+    ct, masks = case()
+    row = measure("liver", masks["liver"], ct)
+    evidence = Evidence("liver", row.voxels, row.volume_ml)
+    finding = Finding("liver", "volume", "Its volume is unusual.")
+    judged = [replace(row, evidence=evidence, findings=(finding,)), replace(row, structure="colon", evidence=evidence)]
+    assert [one.flags for one in structure_rows(judged)] == [(("volume", "Its volume is unusual."),), ()]
 
 
 def test_flags_of_the_caller_come_first(tmp_path: Path) -> None:

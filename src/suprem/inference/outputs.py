@@ -76,11 +76,9 @@ def write_case(
         OutputError: the folder exists already, the disk is full, or the place cannot be written.
     """
     folder = Path(folder)
-    names = _file_names(segmentation.classes, label_space)
-    content = _plain(manifest)
+    names, content = _file_names(segmentation.classes, label_space), _plain(manifest)
     with atomic_folder(folder, overwrite=overwrite) as target:
-        centre = _write_combined(segmentation, target, label_space)
-        preview = Preview(segmentation.scan, centre)
+        preview = Preview(segmentation.scan, _write_combined(segmentation, target, label_space))
         numbers = {name: number for number, name in label_space.numbers.items()}
         check = QualityCheck(segmentation.scan, segmentation.undecided_ml)
         rows = []
@@ -94,8 +92,7 @@ def write_case(
                 report.add(name, mask)
             del mask
         rows = check.judged(rows)
-        (target / "statistics.csv").write_text(to_csv(rows), encoding="utf-8")
-        (target / "statistics.json").write_text(to_json(rows, label_space.name), encoding="utf-8")
+        _write_statistics(target, rows, label_space)
         preview.save(target / "preview.png", folder.name, _subtitle(content, label_space), rows)
         if extra is not None:
             extra(target)
@@ -131,6 +128,11 @@ def _plain(manifest: Mapping[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"The manifest is not plain JSON: {error}; convert its values first.") from error
     return content
+
+
+def _write_statistics(target: Path, rows: Sequence[StructureStatistics], label_space: LabelSpace) -> None:
+    (target / "statistics.csv").write_text(to_csv(rows), encoding="utf-8")
+    (target / "statistics.json").write_text(to_json(rows, label_space.name), encoding="utf-8")
 
 
 def _write_manifest(target: Path, content: Mapping[str, Any], numbering: dict[str, Any]) -> None:

@@ -28,8 +28,8 @@ def structure_rows(
 
     Args:
         rows: As :func:`suprem.inference.statistics.measure` gives them.
-        flags: Structure -> remarks, each a few words, or a word and the sentence that it opens. That a structure
-            reaches the border of the scan is added where none of them says anything of that structure.
+        flags: Structure -> remarks, each a few words, or a word and the sentence that it opens; instead of the row's
+            own: its quality flags or, where these were not looked for, that it reaches the border of the scan.
 
     Example:
         >>> row = StructureStatistics("liver", 1, 9, 0.01, 55.0, touches_fov_border=("superior",))
@@ -40,13 +40,15 @@ def structure_rows(
         StructureRow(
             row.structure,
             {"Volume (ml)": row.volume_ml, "Mean HU": row.mean_hu},
-            tuple((flags or {}).get(row.structure, ())) or _cut(row),
+            tuple((flags or {}).get(row.structure, ())) or _remarks(row),
         )
         for row in rows
     ]
 
 
-def _cut(row: StructureStatistics) -> tuple[str, ...]:
+def _remarks(row: StructureStatistics) -> tuple[Flag, ...]:
+    if row.evidence is not None:
+        return tuple((finding.flag, finding.text) for finding in row.findings)
     faces = row.touches_fov_border
     return (f"reaches the {' and '.join(faces)} border of the scan",) if faces else ()
 
