@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from suprem.evaluation.comparison import Comparison, Rank
     from suprem.evaluation.pictures import Picture
     from suprem.evaluation.scores import Evaluation, StructureSummary
+    from suprem.report.sections import Viewer
 
 __all__ = ["Inputs", "print_comparison", "print_evaluation", "print_ranking"]
 
@@ -111,9 +112,22 @@ class Inputs:
 
         if self._scored(self.predictions[0]):
             return []
+        return draw_worst(evaluation, *self._sides(), count=count, **self._read_again())
+
+    def viewers(self, evaluation: "Evaluation", count: int) -> "list[Viewer]":
+        """Of the worst cases of the first predictions; of scores there are none."""
+        from suprem.report.evaluation import worst_viewers
+
+        if not count or self._scored(self.predictions[0]):
+            return []
+        return worst_viewers(evaluation, *self._sides(), count=count, **self._read_again())
+
+    def _sides(self) -> tuple[Path, str]:
+        return self.predictions[0], str(self.references)
+
+    def _read_again(self) -> dict[str, Any]:
         options = {key: self.options[key] for key in ("prediction_numbering", "reference_numbering", "resample")}
-        sides = (self.predictions[0], str(self.references))
-        return draw_worst(evaluation, *sides, count=count, images=self.images, **options)
+        return {"images": self.images, **options}
 
     def described(self) -> dict[str, Any]:
         """Plain values for the document; those of masks only where there are any."""

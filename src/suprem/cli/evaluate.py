@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from suprem.cli._words import names_in
+from suprem.cli._words import as_typed, names_in
 
 __all__ = ["evaluate"]
 
@@ -24,10 +24,15 @@ _Resample = Annotated[bool, typer.Option("--resample", help="Bring predictions t
 _Strict = Annotated[bool, typer.Option("--strict", help="Refuse cases and masks without a partner.")]
 _Images = Annotated[Path | None, typer.Option(help="CTs for the pictures; default: ct.nii.gz in each case's folder.")]
 _Worst = Annotated[int, typer.Option(min=0, help="Pictures of so many worst pairs of case and structure.")]
+_Report = Annotated[
+    int | None,
+    typer.Option("--report", min=0, help="Write report.html, with so many of the worst cases to page through."),
+]
 _Jobs = Annotated[int, typer.Option(min=1, help="Cases at a time, each in a process of its own.")]
 
 
 def evaluate(
+    context: typer.Context,
     predictions: Annotated[Path, typer.Argument(help="Folder of predictions, or scores in CSV files.")],
     references: _References = None,
     *,
@@ -43,6 +48,7 @@ def evaluate(
     strict: _Strict = False,
     images: _Images = None,
     worst: _Worst = 10,
+    report: _Report = None,
     jobs: _Jobs = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing folder.")] = False,
 ) -> None:
@@ -81,6 +87,12 @@ def evaluate(
     settings = inputs.described()
     found = (comparisons, ranks, pictures)
     texts = score_texts(first, *found, tolerance_mm=settings.get("tolerance_mm"), folder=PICTURES)
+    if report is not None:
+        from suprem.report.evaluation import evaluation_report
+
+        viewers = inputs.viewers(first, report)
+        page = evaluation_report(first, settings, *found, viewers, command=as_typed(context))
+        texts["report.html"] = page.html()
     write_tables(out, first, settings, *found, texts=texts, overwrite=overwrite)
     print_evaluation(first, pictures)
     if others:

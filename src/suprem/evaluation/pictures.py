@@ -3,7 +3,7 @@
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from suprem.volumes.scans import find_scans
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["PREDICTION_RGB", "REFERENCE_RGB", "Picture", "draw_worst", "worst_slice"]
+__all__ = ["PREDICTION_RGB", "REFERENCE_RGB", "OpenCase", "Picture", "draw_worst", "open_cases", "worst_slice"]
 
 # Sky blue and orange of Okabe and Ito, which every kind of colour vision tells apart; the dashes tell them apart too.
 REFERENCE_RGB, PREDICTION_RGB = (86, 180, 233), (230, 159, 0)
@@ -83,22 +83,57 @@ def draw_worst(
     Raises:
         SupremError: masks cannot be read, or ``images`` holds no scan. A CT that cannot be shown is no error.
     """
+    options: dict[str, Any] = {"images": images, "resample": resample}
+    options |= {"prediction_numbering": prediction_numbering, "reference_numbering": reference_numbering}
     worst = evaluation.worst(count)
-    predicted, wanted = find_masks(predictions, prediction_numbering), find_masks(references, reference_numbering)
-    scans = {scan.case_id: scan.path for scan in find_scans(images)} if images is not None else None
     pictures: dict[CaseScore, tuple[bytes, str]] = {}
-    for case in dict.fromkeys(score.case for score in worst):
-        scores = [score for score in worst if score.case == case]
-        names = tuple(score.structure for score in scores)
-        layers, _, _ = read_layers(CaseTask(predicted[case], wanted[case], names, resample=resample))
-        path = _beside(case, (wanted[case], predicted[case])) if scans is None else _scan(scans, case)
-        scan, note = _shown(path, layers[0])
-        for score in scores:
-            drawn = _drawn(score, layers, scan, note)
+    for case in open_cases(worst, predictions, references, **options):
+        for score in case.scores:
+            drawn = _drawn(score, case.layers, case.scan, case.note)
             if drawn is not None:
-                pictures[score] = (drawn, note)
+                pictures[score] = (drawn, case.note)
     ordered = [(score, *pictures[score]) for score in worst if score in pictures]
     return [Picture(score, _file(rank, score), png, note) for rank, (score, png, note) in enumerate(ordered, start=1)]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenCase:
+    """One case with its masks and its CT, all in RAS.
+
+    Attributes:
+        case: name.
+        scores: that were asked for.
+        layers: masks of both sides.
+        scan: the CT on the grid of the first layer, or a grey volume.
+        note: why there is no CT; empty where there is.
+    """
+
+    case: str
+    scores: tuple[CaseScore, ...]
+    layers: Sequence[Layer]
+    scan: Volume
+    note: str
+
+
+def open_cases(
+    scores: Sequence[CaseScore],
+    predictions: str | Path,
+    references: str | Path,
+    *,
+    images: str | Path | None = None,
+    prediction_numbering: str | None = None,
+    reference_numbering: str | None = None,
+    resample: bool = False,
+) -> Iterator[OpenCase]:
+    """Reads the cases of some scores again, one after the other; arguments and errors as for :func:`draw_worst`."""
+    predicted, wanted = find_masks(predictions, prediction_numbering), find_masks(references, reference_numbering)
+    scans = {scan.case_id: scan.path for scan in find_scans(images)} if images is not None else None
+    for case in dict.fromkeys(score.case for score in scores):
+        own = tuple(score for score in scores if score.case == case)
+        names = tuple(score.structure for score in own)
+        layers, _, _ = read_layers(CaseTask(predicted[case], wanted[case], names, resample=resample))
+        path = _beside(case, (wanted[case], predicted[case])) if scans is None else _scan(scans, case)
+        yield OpenCase(case, own, layers, *_shown(path, layers[0]))
 
 
 def _file(rank: int, score: CaseScore) -> str:

@@ -8,7 +8,7 @@ from suprem.evaluation.pictures import Picture
 from suprem.evaluation.scores import METRICS, Evaluation, StructureSummary
 from suprem.report.table import Cell, Estimate, Table, markdown_text
 
-__all__ = ["TITLES", "score_texts"]
+__all__ = ["TITLES", "score_tables", "score_texts"]
 
 TITLES = {"dsc": "DSC", "nsd": "NSD", "hd95_mm": "HD95 mm"}
 """Metric -> what it is called."""
@@ -38,11 +38,7 @@ def score_texts(
     Returns:
         Name of the file -> text.
     """
-    tables = [_structures(evaluation, tolerance_mm)]
-    if ranks:
-        tables.append(_ranking(ranks))
-    if comparisons:
-        tables.append(_comparison(evaluation, comparisons))
+    tables = score_tables(evaluation, comparisons, ranks, tolerance_mm=tolerance_mm)
     shown = [
         f"![{markdown_text(f'{p.score.case}, {p.score.structure}: DSC {p.score.scores.dsc:.3f}')}]({folder}/{p.file})\n"
         for p in pictures
@@ -51,6 +47,22 @@ def score_texts(
         "summary.md": "\n".join([*(table.markdown() for table in tables), *shown]),
         "summary.tex": "\n".join(table.latex() for table in tables),
     }
+
+
+def score_tables(
+    evaluation: Evaluation,
+    comparisons: Sequence[Comparison] = (),
+    ranks: Sequence[Rank] = (),
+    *,
+    tolerance_mm: float | None = None,
+) -> list[Table]:
+    """The structures, and with several predictions their ranking and comparison."""
+    tables = [_structures(evaluation, tolerance_mm)]
+    if ranks:
+        tables.append(_ranking(ranks))
+    if comparisons:
+        tables.append(_comparison(evaluation, comparisons))
+    return tables
 
 
 def _structures(evaluation: Evaluation, tolerance_mm: float | None) -> Table:

@@ -1,10 +1,13 @@
 """Tables and curves of a study, rewritten whenever runs have finished."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from suprem._files import atomic_path
+from suprem.report import Picture, Report, Section, Text
+from suprem.report.evaluation import page_table
 from suprem.report.table import Cell as TableCell
 from suprem.report.table import Estimate, Table
 from suprem.transfer.run_table import StudyFolder
@@ -13,13 +16,14 @@ from suprem.transfer.summary import Cell, summarise, verdict
 __all__ = ["write_outputs"]
 
 SUMMARY, STRUCTURES, RESULTS, CURVES, VERDICT = "summary", "structures", "runs", "curves", "verdict.txt"
+REPORT = "report.html"
 TABLES = "tables"
 _PERCENT = 100.0
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's, colour-blind safe
 
 
 def write_outputs(folder: StudyFolder) -> list[str]:
-    """Writes what the finished runs say into ``tables/``: Markdown, LaTeX, HTML and CSV, curves, and the verdict.
+    """Writes what the finished runs say into ``tables/``: Markdown, LaTeX, HTML, CSV, curves, a page and the verdict.
 
     Returns:
         The verdict; how many runs are missing comes first, if any.
@@ -38,18 +42,35 @@ def write_outputs(folder: StudyFolder) -> list[str]:
     if results:
         cells = summarise(folder.study, results)
         lines += verdict(folder.study, cells)
-        _summary_table(folder, cells, lines).write(place, SUMMARY)
-        _structure_table(folder, summarise(folder.study, results, scope="structure")).write(place, STRUCTURES)
-        _run_table(folder).write(place, RESULTS)
+        tables = {
+            SUMMARY: _summary_table(folder, cells, lines),
+            STRUCTURES: _structure_table(folder, summarise(folder.study, results, scope="structure")),
+            RESULTS: _run_table(folder),
+        }
+        for name, table in tables.items():
+            table.write(place, name)
         if len(folder.study.shots) > 1:
             for ending in ("svg", "png"):
                 with atomic_path(place / f"{CURVES}.{ending}") as temporary:
                     draw_curves(cells, temporary, ending)
+        _page(folder, lines, tables).write(place / REPORT)
     else:
         lines.append("No run is finished; there is nothing to tabulate.")
     with atomic_path(place / VERDICT) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return lines
+
+
+def _page(folder: StudyFolder, lines: Sequence[str], tables: Mapping[str, Table]) -> Report:
+    """Verdict, tables and curves on one page."""
+    parts: list[Section] = [Text("\n\n".join(lines), kind="note"), page_table(tables[SUMMARY])]
+    curves = folder.path / TABLES / f"{CURVES}.svg"
+    if curves.is_file():
+        parts.append(Picture(curves.read_text(encoding="utf-8"), "Dice coefficient over the number of cases", "Curves"))
+    parts += [page_table(tables[STRUCTURES]), page_table(tables[RESULTS])]
+    study = {key: value for key, value in asdict(folder.study).items() if key != "groups"}
+    groups = {name: ", ".join(members) for name, members in folder.study.groups.items()}
+    return Report("Does pre-training help?", parts, {**study, "groups": groups}, folder.path.name)
 
 
 def _summary_table(folder: StudyFolder, cells: Sequence[Cell], lines: Sequence[str]) -> Table:
