@@ -53,8 +53,8 @@ def test_concentric_balls_with_anisotropic_spacing() -> None:
     step = math.hypot(*spacing)
     assert found.dsc == pytest.approx(2 * 10**3 / (10**3 + 13**3), abs=0.01)
     assert found.volume_error_ml == pytest.approx(4 / 3 * math.pi * (13**3 - 10**3) / 1000, rel=0.02)
-    assert found.asd_mm == pytest.approx(3, abs=0.1)
-    assert 3 - step / 2 < found.hd95_mm <= found.hd_mm < 3 + step
+    # The nearest of many elements on a staircase is a little too near: a bias of less than half a voxel.
+    assert 3 - step / 2 < found.asd_mm < found.hd95_mm <= found.hd_mm < 3 + step
     assert found.nsd > 0.95
     assert compare_masks(square <= radii[1] ** 2, square <= radii[0] ** 2, spacing, 2.0).nsd < 0.02
 
