@@ -118,6 +118,9 @@ def test_tables_come_in_every_format_and_carry_the_verdict(finished: Path) -> No
     assert verdict.startswith("ours: ")
     assert verdict.strip() in (finished / "tables" / "summary.md").read_text(encoding="utf-8")
     assert "curves.svg" not in written  # one number of cases is no curve
+    page = (finished / "tables" / "report.html").read_text(encoding="utf-8")
+    assert verdict.split(": ", 1)[1].split(";")[0].strip() in page
+    assert "liver, spleen" in page  # the groups, in the provenance
 
 
 def test_tables_as_json(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,10 @@ _REST_BYTES = 5_000_000
 
 def page_table(table: Table) -> sections.Table:
     """A table of a paper as one of a page, which readers can sort."""
-    digits = dict.fromkeys(table.columns, table.digits)
+    counted = {
+        name for i, name in enumerate(table.columns) if all(isinstance(row[i], int | None) for row in table.rows)
+    }
+    digits = {name: table.digits for name in table.columns if name not in counted}
     return sections.Table(table.columns, table.rows, table.caption, " ".join(table.all_notes), digits)
 
 
