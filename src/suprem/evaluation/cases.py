@@ -19,7 +19,7 @@ from suprem.evaluation.scores import CaseDetection, CaseScore
 from suprem.labels import known_name, list_structures, structure
 from suprem.volumes.geometry import Volume, corner_distance_mm, to_ras
 
-__all__ = ["CaseResult", "CaseTask", "Layer", "is_lesion", "on_grid", "read_layers", "score_case", "score_cases"]
+__all__ = ["CaseResult", "CaseTask", "MaskLayer", "is_lesion", "on_grid", "read_layers", "score_case", "score_cases"]
 
 _SAME = 0.1
 """Fraction of a voxel by which the corners of two grids may differ and still be the same."""
@@ -76,7 +76,7 @@ class CaseResult:
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class MaskLayer:
     """Structures of which no two share a voxel, as two label arrays on the grid of the reference.
 
     Attributes:
@@ -106,7 +106,7 @@ class Layer:
         return not self.ours[found].any() and not self.theirs[wanted.array].any()
 
 
-def read_layers(task: CaseTask) -> tuple[list[Layer], OpenMasks, OpenMasks]:
+def read_layers(task: CaseTask) -> tuple[list[MaskLayer], OpenMasks, OpenMasks]:
     """The structures of a case in as few layers as hold them without overlap, and the opened masks.
 
     Two label maps give one layer, read and renumbered once. Masks are read one after the other.
@@ -124,7 +124,7 @@ def read_layers(task: CaseTask) -> tuple[list[Layer], OpenMasks, OpenMasks]:
         found, moved = on_grid(ours.labels, wanted, task.resample)
         pair = ((found, task.prediction), (wanted.array, task.reference))
         arrays = [_renumbered(array, masks.values, task.shared) for array, masks in pair]
-        layers = [Layer(arrays[0], arrays[1], wanted.affine, task.shared, moved)]
+        layers = [MaskLayer(arrays[0], arrays[1], wanted.affine, task.shared, moved)]
     else:
         layers = _stacked(task, ours, theirs)
     hidden = theirs.ignored()
@@ -138,8 +138,8 @@ def _exclusive(task: CaseTask) -> bool:
     return task.prediction.exclusive and task.reference.exclusive
 
 
-def _stacked(task: CaseTask, ours: OpenMasks, theirs: OpenMasks) -> list[Layer]:
-    layers: list[Layer] = []
+def _stacked(task: CaseTask, ours: OpenMasks, theirs: OpenMasks) -> list[MaskLayer]:
+    layers: list[MaskLayer] = []
     dtype = np.uint8 if len(task.shared) <= np.iinfo(np.uint8).max else np.uint16
     for name in task.shared:
         wanted = to_ras(theirs.mask(name))[0]
@@ -147,11 +147,11 @@ def _stacked(task: CaseTask, ours: OpenMasks, theirs: OpenMasks) -> list[Layer]:
         place = next((i for i, layer in enumerate(layers) if layer.takes(found, wanted)), len(layers))
         if place == len(layers):
             empty: _Array = np.zeros_like(wanted.array, dtype=dtype)
-            layers.append(Layer(empty, empty.copy(order="K"), wanted.affine, (), False))
+            layers.append(MaskLayer(empty, empty.copy(order="K"), wanted.affine, (), False))
         layer = layers[place]
         layer.ours[found] = layer.theirs[wanted.array] = len(layer.names) + 1
         moved = layer.resampled or moved
-        layers[place] = Layer(layer.ours, layer.theirs, layer.affine, (*layer.names, name), moved)
+        layers[place] = MaskLayer(layer.ours, layer.theirs, layer.affine, (*layer.names, name), moved)
     return layers
 
 
@@ -224,7 +224,7 @@ def score_case(task: CaseTask) -> CaseResult:
     return CaseResult(ordered, any(layer.resampled for layer in layers), mixed, _detections(task, layers))
 
 
-def _detections(task: CaseTask, layers: Sequence[Layer]) -> tuple[CaseDetection, ...]:
+def _detections(task: CaseTask, layers: Sequence[MaskLayer]) -> tuple[CaseDetection, ...]:
     """Counts by the rule of :class:`suprem.evaluation.detection.DetectionRule`, in the order of the task."""
     found = {}
     for layer in layers:

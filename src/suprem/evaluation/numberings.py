@@ -12,7 +12,7 @@ from suprem.evaluation.masks import CaseMasks
 from suprem.labels import label_space, list_label_spaces
 
 if TYPE_CHECKING:
-    from suprem.evaluation.cases import Layer
+    from suprem.evaluation.cases import MaskLayer
 
 __all__ = ["Confusion", "confusions", "fitting_numberings", "frequent"]
 
@@ -36,7 +36,7 @@ class Confusion:
 
 
 def confusions(
-    layers: "Sequence[Layer]",
+    layers: "Sequence[MaskLayer]",
     whole: tuple[npt.NDArray[Any], Mapping[int, str]] | None,
     missed: Sequence[str],
 ) -> tuple[Confusion, ...]:

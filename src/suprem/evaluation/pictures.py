@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from suprem.errors import VolumeError
-from suprem.evaluation.cases import CaseTask, Layer, on_grid, read_layers
+from suprem.evaluation.cases import CaseTask, MaskLayer, on_grid, read_layers
 from suprem.evaluation.masks import CaseMasks, find_masks
 from suprem.evaluation.scores import CaseScore, Evaluation
 from suprem.inference.planes import WINDOW_HU, Plane, cut_across, draw_image, draw_letters, draw_mask, plane_of
@@ -110,7 +110,7 @@ class OpenCase:
 
     case: str
     scores: tuple[CaseScore, ...]
-    layers: Sequence[Layer]
+    layers: Sequence[MaskLayer]
     scan: Volume
     note: str
 
@@ -155,7 +155,7 @@ def _beside(case: str, sides: Sequence[CaseMasks]) -> Path | None:
     return None
 
 
-def _shown(path: Path | None, layer: Layer) -> tuple[Volume, str]:
+def _shown(path: Path | None, layer: MaskLayer) -> tuple[Volume, str]:
     """The CT on the grid of the layer, or a grey volume and the reason for it."""
     blank = Volume(np.broadcast_to(np.float32(_NO_CT_HU), layer.theirs.shape), layer.affine, "no CT")
     if path is None:
@@ -186,7 +186,7 @@ def worst_slice(ours: _Mask, theirs: _Mask, spacing_mm: tuple[float, float, floa
     return best[1:] if best[0] else None
 
 
-def _drawn(score: CaseScore, layers: Sequence[Layer], scan: Volume, note: str) -> bytes | None:
+def _drawn(score: CaseScore, layers: Sequence[MaskLayer], scan: Volume, note: str) -> bytes | None:
     layer = next(layer for layer in layers if score.structure in layer.names)
     number = layer.names.index(score.structure) + 1
     ours, theirs = layer.ours == number, layer.theirs == number
