@@ -73,40 +73,22 @@ def _page(folder: StudyFolder, lines: Sequence[str], tables: Mapping[str, Table]
     return Report("Does pre-training help?", parts, {**study, "groups": groups}, folder.path.name)
 
 
+_CHOICE = ("group", "model", "cases", "start", "trained", "DSC %")
+_TESTS = ("difference", "p paired", "remark")
+
+
+def _choice(cell: Cell) -> tuple[TableCell, ...]:
+    return cell.group, cell.model, cell.shots, cell.initialisation, cell.strategy, _estimate(cell)
+
+
 def _summary_table(folder: StudyFolder, cells: Sequence[Cell], lines: Sequence[str]) -> Table:
-    columns = ("group", "model", "cases", "start", "trained", "DSC %", "NSD %", "difference", "p paired", "remark")
-    rows = [
-        (
-            cell.group,
-            cell.model,
-            cell.shots,
-            cell.initialisation,
-            cell.strategy,
-            _estimate(cell),
-            _PERCENT * cell.mean_nsd,
-            *_tests(cell),
-        )
-        for cell in cells
-    ]
-    return Table(columns, rows, _caption(folder), [*lines, *_notes(folder)])
+    rows = [(*_choice(cell), _PERCENT * cell.mean_nsd, *_tests(cell)) for cell in cells]
+    return Table((*_CHOICE, "NSD %", *_TESTS), rows, _caption(folder), [*lines, *_notes(folder)])
 
 
 def _structure_table(folder: StudyFolder, cells: Sequence[Cell]) -> Table:
-    columns = ("structure", "group", "model", "cases", "start", "trained", "DSC %", "difference", "p paired", "remark")
-    rows = [
-        (
-            cell.structure,
-            cell.group,
-            cell.model,
-            cell.shots,
-            cell.initialisation,
-            cell.strategy,
-            _estimate(cell),
-            *_tests(cell),
-        )
-        for cell in cells
-    ]
-    return Table(columns, rows, f"{_caption(folder)} Each structure.", _notes(folder))
+    rows = [(cell.structure, *_choice(cell), *_tests(cell)) for cell in cells]
+    return Table(("structure", *_CHOICE, *_TESTS), rows, f"{_caption(folder)} Each structure.", _notes(folder))
 
 
 def _run_table(folder: StudyFolder) -> Table:
