@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from suprem.evaluation.comparison import Comparison, Rank
     from suprem.evaluation.pictures import Picture
     from suprem.evaluation.scores import Evaluation, StructureSummary
-    from suprem.report.sections import Viewer
 
 __all__ = ["Inputs", "print_comparison", "print_evaluation", "print_ranking"]
 
@@ -114,13 +113,24 @@ class Inputs:
             return []
         return draw_worst(evaluation, *self._sides(), count=count, **self._read_again())
 
-    def viewers(self, evaluation: "Evaluation", count: int) -> "list[Viewer]":
-        """Of the worst cases of the first predictions; of scores there are none."""
-        from suprem.report.evaluation import worst_viewers
+    def page(
+        self,
+        evaluation: "Evaluation",
+        settings: dict[str, Any],
+        comparisons: "Sequence[Comparison]",
+        ranks: "Sequence[Rank]",
+        pictures: "Sequence[Picture]",
+        *,
+        count: int,
+        command: str,
+    ) -> str:
+        """The page of an evaluation, with so many of the worst cases; scores have none."""
+        from suprem.report.evaluation import evaluation_report, worst_viewers
 
-        if not count or self._scored(self.predictions[0]):
-            return []
-        return worst_viewers(evaluation, *self._sides(), count=count, **self._read_again())
+        found = (comparisons, ranks, pictures)
+        shown = count and not self._scored(self.predictions[0])
+        viewers = worst_viewers(evaluation, *self._sides(), count=count, **self._read_again()) if shown else ()
+        return evaluation_report(evaluation, settings, *found, viewers, command=command).html()
 
     def _sides(self) -> tuple[Path, str]:
         return self.predictions[0], str(self.references)
@@ -240,7 +250,9 @@ def _mean(row: "StructureSummary | None", digits: int) -> str:
 
 
 def print_comparison(first: "Evaluation", rows: "Sequence[Comparison]") -> None:
-    """One line per comparison, in groups; where these are many, how many went which way."""
+    """One line per comparison, in groups; where these are many, how many went which way. Nothing without any."""
+    if not rows:
+        return
     from suprem.evaluation.comparison import FAMILY
 
     family = {row.metric: row.family for row in rows if row.family}
@@ -282,7 +294,9 @@ def _tested(row: "Comparison") -> str:
 
 
 def print_ranking(ranks: "Sequence[Rank]") -> None:
-    """The predictions in order, metric by metric."""
+    """The predictions in order, metric by metric; nothing without others."""
+    if not ranks:
+        return
     typer.echo("\nranking by mean rank over pairs of case and structure")
     for row in ranks:
         infinite = f", {row.infinite} infinite" if row.infinite else ""

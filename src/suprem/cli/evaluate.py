@@ -28,6 +28,8 @@ _Report = Annotated[
     int | None,
     typer.Option("--report", min=0, help="Write report.html, with so many of the worst cases to page through."),
 ]
+_Structures = Annotated[str | None, typer.Option(help="Names separated by commas; default: all in common.")]
+_Tolerance = Annotated[float, typer.Option(help="Of the normalised surface distance, mm.")]
 _Jobs = Annotated[int, typer.Option(min=1, help="Cases at a time, each in a process of its own.")]
 
 
@@ -38,8 +40,8 @@ def evaluate(
     *,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the tables; must not exist.")],
     against: _Against = None,
-    structures: Annotated[str | None, typer.Option(help="Names separated by commas; default: all in common.")] = None,
-    tolerance: Annotated[float, typer.Option(help="Of the normalised surface distance, mm.")] = 1.0,
+    structures: _Structures = None,
+    tolerance: _Tolerance = 1.0,
     prediction_numbering: _PredictionNumbering = None,
     reference_numbering: _ReferenceNumbering = None,
     trust_numbering: _Trust = False,
@@ -77,25 +79,17 @@ def evaluate(
         "reference_numbering": reference_numbering,
         "trust_numbering": trust_numbering,
     }
-    names = names_in(structures) if structures else None
-    inputs = Inputs([predictions, *(against or ())], references, names, options, images)
-    evaluations = inputs.evaluate(jobs)
-    first, *others = evaluations
+    inputs = Inputs([predictions, *(against or ())], references, names_in(structures or "") or None, options, images)
+    first, *others = inputs.evaluate(jobs)
     comparisons = compare_evaluations(first, *others)
-    ranks = rank_evaluations(evaluations) if others else ()
+    ranks = rank_evaluations([first, *others]) if others else ()
     pictures = inputs.pictures(first, worst)
-    settings = inputs.described()
-    found = (comparisons, ranks, pictures)
+    settings, found = inputs.described(), (comparisons, ranks, pictures)
     texts = score_texts(first, *found, tolerance_mm=settings.get("tolerance_mm"), folder=PICTURES)
     if report is not None:
-        from suprem.report.evaluation import evaluation_report
-
-        viewers = inputs.viewers(first, report)
-        page = evaluation_report(first, settings, *found, viewers, command=as_typed(context))
-        texts["report.html"] = page.html()
+        texts["report.html"] = inputs.page(first, settings, *found, count=report, command=as_typed(context))
     write_tables(out, first, settings, *found, texts=texts, overwrite=overwrite)
     print_evaluation(first, pictures)
-    if others:
-        print_comparison(first, comparisons)
-        print_ranking(ranks)
+    print_comparison(first, comparisons)
+    print_ranking(ranks)
     typer.echo(f"The tables are in {out}.")
