@@ -10,7 +10,7 @@ Every pre-training of a kind has the same number of steps, however many volumes 
 from pathlib import Path
 from typing import Any
 
-from experiments.phantom.study import GROUPS, Pretraining, dsc_row, main, pretrain_all, run_study, starts
+from experiments.phantom.study import GROUPS, SEEDS, Pretraining, dsc_row, main, pretrain_all, run_study, starts
 from suprem.evaluation.statistics import welch_t
 from suprem.transfer.summary import Cell, summarise
 
@@ -21,9 +21,15 @@ SHOTS = 8
 
 def experiment(work: Path, jobs: int) -> list[dict[str, Any]]:
     """One row for each kind and number of volumes; the fewest with labels are tested against the most without."""
-    runs = [Pretraining(BACKBONE, kind, volumes) for kind, sizes in VOLUMES.items() for volumes in sizes]
-    found = pretrain_all(runs, work, jobs)
-    sources = {f"{run.kind}-{run.volumes}": found[run] for run in runs}
+    # All phantoms are no subset, so that other experiments find the same networks.
+    everything_seen = len(SEEDS["pretrain"])
+    runs = {
+        (kind, volumes): Pretraining(BACKBONE, kind, None if volumes == everything_seen else volumes)
+        for kind, sizes in VOLUMES.items()
+        for volumes in sizes
+    }
+    found = pretrain_all(list(runs.values()), work, jobs)
+    sources = {f"{kind}-{volumes}": found[run] for (kind, volumes), run in runs.items()}
     model = {"backbone": BACKBONE, "initialisations": starts(work, sources)}
     everything = {"all": [name for members in GROUPS.values() for name in members]}
     folder = run_study(
@@ -31,9 +37,9 @@ def experiment(work: Path, jobs: int) -> list[dict[str, Any]]:
     )
     cells = {cell.initialisation: cell for cell in summarise(folder.study, folder.results())}
     rows = []
-    for run in runs:
-        keys = {"target": "phantom", "pretraining": run.kind, "volumes": run.volumes}
-        rows.append({**dsc_row(cells[f"{run.kind}-{run.volumes}"], **keys), "note": ""})
+    for kind, volumes in runs:
+        keys = {"target": "phantom", "pretraining": kind, "volumes": volumes}
+        rows.append({**dsc_row(cells[f"{kind}-{volumes}"], **keys), "note": ""})
         rows.append({**keys, "metric": "gpu_hours", "note": "pre-trained on a CPU"})
     fewest, most = (cells[f"{kind}-{pick(VOLUMES[kind])}"] for kind, pick in zip(VOLUMES, (min, max), strict=True))
     rows[0] |= {"p_value": f"{_p_value(fewest, most):.3g}", "test": "Welch's t"}

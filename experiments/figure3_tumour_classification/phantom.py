@@ -37,7 +37,7 @@ BACKBONE = "segresnet_tiny"
 LESIONS = ("kidney_tumor", "kidney_cyst")
 CLASSES = ("kidney_left", "kidney_right", *LESIONS)
 PHASE = "venous"
-STEPS, SHOTS = 300, 16
+STEPS, SHOTS = 200, 16
 SMALLEST = 5
 """Voxels of 6 mm, about 1 ml."""
 
