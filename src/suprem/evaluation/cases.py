@@ -17,12 +17,9 @@ from suprem.evaluation.metrics import EmptyConvention, compare_labels
 from suprem.evaluation.numberings import Confusion, confusions
 from suprem.evaluation.scores import CaseDetection, CaseScore
 from suprem.labels import known_name, list_structures, structure
-from suprem.volumes.geometry import Volume, corner_distance_mm, to_ras
+from suprem.volumes.geometry import Volume, same_grid, to_ras
 
 __all__ = ["CaseResult", "CaseTask", "MaskLayer", "is_lesion", "on_grid", "read_layers", "score_case", "score_cases"]
-
-_SAME = 0.1
-"""Fraction of a voxel by which the corners of two grids may differ and still be the same."""
 
 _LESIONS = "tumour or cyst"
 _SHOWN = 5  # failed cases in one message
@@ -180,7 +177,7 @@ def on_grid(volume: Volume, wanted: Volume, resample: bool) -> tuple[_Array, boo
         VolumeError: the grids differ and ``resample`` is not set.
     """
     upright = to_ras(volume)[0]
-    if upright.shape == wanted.shape and corner_distance_mm(upright, wanted) <= _SAME * min(wanted.spacing_mm):
+    if same_grid(upright, wanted):
         return upright.array, False
     if not resample:
         raise VolumeError(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from suprem.datasets._groups import check_leakage, scan_groups
 from suprem.datasets._overlap import ScanFact
 from suprem.errors import ConfigurationError
-from suprem.transfer.scoring import ScoredCase, scored_cases
+from suprem.transfer.scoring import ScoredCase, fact_of, scored_cases
 from suprem.transfer.study import Study
 from suprem.volumes.store import Store
 from suprem.zoo import card, list_checkpoints
@@ -48,7 +48,7 @@ def _facts(stores: Iterable[str], *, official_test: bool = False) -> list[ScanFa
     records = [record for path in stores for record in Store.open(path).records]
     held_out = {(r.dataset, r.subject) for r in records if official_test and r.split == "test" and r.subject}
     return [
-        ScanFact(r.key, r.scan, f"{r.dataset}/{r.subject}" if r.subject else "", r.scan_hash)
+        fact_of(r)
         for r in records
         if not (official_test and r.split == "test") and (r.dataset, r.subject) not in held_out
     ]

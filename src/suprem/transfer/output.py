@@ -8,9 +8,10 @@ from pathlib import Path
 from suprem._files import atomic_path
 from suprem.report import Picture, Report, Section, Text
 from suprem.report.evaluation import page_table
+from suprem.report.experiment_figures import COLOURS
 from suprem.report.table import Cell as TableCell
 from suprem.report.table import Estimate, Table
-from suprem.transfer.run_table import StudyFolder
+from suprem.transfer.run_table import Result, StudyFolder
 from suprem.transfer.summary import Cell, summarise, verdict
 
 __all__ = ["write_outputs"]
@@ -19,7 +20,6 @@ SUMMARY, STRUCTURES, RESULTS, CURVES, VERDICT = "summary", "structures", "runs",
 REPORT = "report.html"
 TABLES = "tables"
 _PERCENT = 100.0
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's, colour-blind safe
 
 
 def write_outputs(folder: StudyFolder) -> list[str]:
@@ -45,7 +45,7 @@ def write_outputs(folder: StudyFolder) -> list[str]:
         tables = {
             SUMMARY: _summary_table(folder, cells, lines),
             STRUCTURES: _structure_table(folder, summarise(folder.study, results, scope="structure")),
-            RESULTS: _run_table(folder),
+            RESULTS: _run_table(results),
         }
         for name, table in tables.items():
             table.write(place, name)
@@ -91,7 +91,7 @@ def _structure_table(folder: StudyFolder, cells: Sequence[Cell]) -> Table:
     return Table(("structure", *_CHOICE, *_TESTS), rows, f"{_caption(folder)} Each structure.", _notes(folder))
 
 
-def _run_table(folder: StudyFolder) -> Table:
+def _run_table(results: Sequence[Result]) -> Table:
     columns = (
         "run",
         "group",
@@ -106,7 +106,7 @@ def _run_table(folder: StudyFolder) -> Table:
         "scoring s",
     )
     rows = []
-    for result in folder.results():
+    for result in results:
         run = result.run
         nsd = sum(result.nsd.values()) / len(result.nsd)
         seconds = (result.facts["training_seconds"], result.facts["scoring_seconds"])
@@ -166,7 +166,7 @@ def draw_curves(cells: Sequence[Cell], path: Path, ending: str) -> None:
                 [_PERCENT * cell.mean for cell in points],
                 [0.0 if math.isnan(cell.deviation) else _PERCENT * cell.deviation for cell in points],
                 label=f"{start}, {strategy}",
-                color=_COLOURS[number % len(_COLOURS)],
+                color=COLOURS[number % len(COLOURS)],
                 marker="osD^v<>"[number % 7],
                 capsize=3,
             )

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +16,12 @@ from suprem.evaluation.metrics import compare_masks
 from suprem.evaluation.scores import CaseScore
 from suprem.inference.predictor import Predictor
 from suprem.transfer.study import Scoring, Study
-from suprem.volumes.geometry import Volume, corner_distance_mm, to_ras
+from suprem.volumes.geometry import Volume, same_grid, to_ras
 from suprem.volumes.io import read_ct
 from suprem.volumes.scans import find_scans
-from suprem.volumes.store import Store, StoredCase
+from suprem.volumes.store import CaseRecord, Store, StoredCase
 
-__all__ = ["ScoredCase", "scored_cases"]
-
-_SAME = 0.1  # of a voxel, by which the corners of a scan and of its mask may differ
+__all__ = ["ScoredCase", "fact_of", "mean_scores", "scored_cases"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -101,12 +99,14 @@ def _stored(case: StoredCase) -> ScoredCase:
 
         return Volume(case.ct(), np.asarray(record.affine, dtype=np.float64), record.key), reference
 
-    def fact() -> ScanFact:
-        subject = f"{record.dataset}/{record.subject}" if record.subject else ""
-        return ScanFact(record.key, record.scan, subject, record.scan_hash)
-
     present = frozenset(name for name, count in zip(record.annotated, record.voxels, strict=True) if count)
-    return ScoredCase(record.key, frozenset(record.annotated), read, fact, present)
+    return ScoredCase(record.key, frozenset(record.annotated), read, partial(fact_of, record), present)
+
+
+def fact_of(record: CaseRecord) -> ScanFact:
+    """What identifies the scan and the patient of a stored case; names of patients count within their dataset."""
+    subject = f"{record.dataset}/{record.subject}" if record.subject else ""
+    return ScanFact(record.key, record.scan, subject, record.scan_hash)
 
 
 def _of_files(scoring: Scoring) -> list[ScoredCase]:
@@ -128,7 +128,7 @@ def _file(key: str, path: Path, masks: CaseMasks) -> ScoredCase:
 
         def reference(name: str) -> Mask:
             mask = to_ras(opened.mask(name))[0]
-            if mask.shape != ct.shape or corner_distance_mm(mask, ct) > _SAME * min(ct.spacing_mm):
+            if not same_grid(mask, ct):
                 raise ConfigurationError(
                     f"{mask.name} ({name}) has {mask.shape} voxels, and its scan {path} has {ct.shape} or lies "
                     "elsewhere; bring both to one grid."
@@ -150,8 +150,3 @@ def mean_scores(rows: Sequence[CaseScore], metric: str) -> dict[str, float]:
         if row.reference_ml > 0:
             values.setdefault(row.structure, []).append(float(getattr(row.scores, metric)))
     return {name: float(np.mean(found)) for name, found in values.items()}
-
-
-def table_rows(rows: Sequence[CaseScore]) -> list[dict[str, Any]]:
-    """Plain rows of a table of cases."""
-    return [row.row() for row in rows]

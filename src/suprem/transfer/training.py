@@ -22,7 +22,7 @@ from suprem.evaluation.scores import CaseScore
 from suprem.inference.predictor import Predictor
 from suprem.tasks.segmentation import SegmentationTask
 from suprem.transfer.run_table import CASES, RESULT, StudyFolder
-from suprem.transfer.scoring import mean_scores, scored_cases, table_rows
+from suprem.transfer.scoring import mean_scores, scored_cases
 from suprem.transfer.study import ModelPlan, Run, Study
 from suprem.zoo import Preprocessing, card, list_checkpoints, load_pretrained
 
@@ -241,7 +241,7 @@ def _write(folder: StudyFolder, run: Run, rows: list[CaseScore], facts: dict[str
     content = {"run": run.name, "dsc": mean_scores(rows, "dsc"), "nsd": mean_scores(rows, "nsd"), "facts": facts}
     if not content["dsc"]:
         raise ConfigurationError(f"None of the scored references has a structure of {run.group}; nothing is measured.")
-    plain = table_rows(rows)
+    plain = [row.row() for row in rows]
     with atomic_folder(folder.folder(run)) as target:
         if exported is not None:
             shutil.copytree(exported, target / "model")

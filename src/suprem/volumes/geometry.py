@@ -20,10 +20,12 @@ __all__ = [
     "resample_linear",
     "resampled_affine",
     "resampled_shape",
+    "same_grid",
     "to_ras",
 ]
 
 Array = npt.NDArray[Any]
+_SAME = 0.1  # of a voxel
 _AXIS_CODES = (("L", "R"), ("P", "A"), ("I", "S"))
 
 
@@ -153,6 +155,11 @@ def corner_distance_mm(a: Volume, b: Volume) -> float:
     corners = np.array([(x, y, z, 1) for x in ends[0] for y in ends[1] for z in ends[2]])
     apart = corners @ (a.affine - b.affine).T
     return float(np.linalg.norm(apart[:, :3], axis=1).max())
+
+
+def same_grid(a: Volume, b: Volume) -> bool:
+    """Whether two volumes have the same shape and their corners lie within a tenth of a voxel of ``b``."""
+    return a.shape == b.shape and corner_distance_mm(a, b) <= _SAME * min(b.spacing_mm)
 
 
 def resampled_shape(
