@@ -9,10 +9,17 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from experiments.phantom.study import GROUPS, TRAINING, Pretraining, main, pretrain_all, run_study, starts
-from suprem.evaluation.statistics import welch_t
+from experiments.phantom.study import (
+    GROUPS,
+    TRAINING,
+    Pretraining,
+    main,
+    number_row,
+    pretrain_all,
+    run_study,
+    starts,
+    welch_p,
+)
 
 BACKBONE = "segresnet_tiny"
 STEPS, EVERY, SHOTS = 160, 40, 8
@@ -37,20 +44,8 @@ def experiment(work: Path, jobs: int) -> list[dict[str, Any]]:
 
 
 def _row(kind: str, step: int, values: list[float], against: list[float]) -> dict[str, Any]:
-    tested = kind == "supervised" and np.ptp(values) > 0 and np.ptp(against) > 0
-    p_value = float(welch_t(values, against).p_value) if tested else math.nan
-    return {
-        "target": "phantom",
-        "pretraining": kind,
-        "steps": step,
-        "metric": "dsc",
-        "mean": f"{np.mean(values):.2f}",
-        "sd": f"{np.std(values, ddof=1):.2f}",
-        "n": len(values),
-        "p_value": f"{p_value:.3g}" if tested else "",
-        "test": "Welch's t" if tested else "",
-        "note": "",
-    }
+    p_value = welch_p(values, against) if kind == "supervised" else math.nan
+    return number_row("dsc", values, p_value, "Welch's t", target="phantom", pretraining=kind, steps=step)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ A network is fine-tuned to segment kidneys, kidney tumours and kidney cysts, fro
 Patients are decided by the rule of the paper's program (`suprem.evaluation.patients`), with one phase.
 """
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,17 @@ from experiments.phantom.study import (
     TRAINING,
     WINDOW,
     Pretraining,
+    collect,
     main,
     make_store,
+    number_row,
     pretrain_all,
     run_study,
     starts,
+    welch_p,
 )
-from suprem._workers import map_unordered
 from suprem.evaluation.classification import auc, rates, roc_curve
 from suprem.evaluation.patients import LesionType, PhaseScan, decide_patient
-from suprem.evaluation.statistics import welch_t
 from suprem.tasks.validation import stream_logits
 from suprem.volumes.store import Store
 from suprem.zoo import load_pretrained
@@ -80,12 +82,9 @@ def experiment(work: Path, jobs: int) -> list[dict[str, Any]]:
     )  # fmt: skip
     models = {str(folder.folder(run) / "model"): run for run in folder.runs()}
     decided: dict[str, list[list[Patient]]] = {"self_supervised": [], "supervised": []}
-    outcomes = dict(map_unordered(partial(patients, work=work), list(models), jobs=jobs))
+    outcomes = collect(partial(patients, work=work), list(models), jobs)
     for path, run in models.items():
-        outcome = outcomes[path]
-        if isinstance(outcome, Exception):
-            raise outcome
-        decided[run.initialisation].append(outcome)
+        decided[run.initialisation].append(outcomes[path])
     return [row for lesion in LESIONS for row in _rows(lesion, decided)]
 
 
@@ -96,32 +95,18 @@ def _rows(lesion: str, decided: dict[str, list[list[Patient]]]) -> list[dict[str
         keys = {"target": "phantom", "tumour": lesion, "pretraining": kind}
         columns = [tuple(zip(*(patient[lesion] for patient in draw), strict=True)) for draw in draws]
         values[kind] = [auc(scores, truth) for truth, _, scores in columns]
-        tested = kind == "supervised" and np.ptp(values[kind]) > 0 and np.ptp(values["self_supervised"]) > 0
-        p_value = float(welch_t(values[kind], values["self_supervised"]).p_value) if tested else None
-        rows.append(
-            {**keys, **_cell("auc", values[kind]), "note": f"{len(draws[0])} patients, {sum(columns[0][0])} with"}
-        )
-        if p_value is not None:
-            rows[-1] |= {"p_value": f"{p_value:.3g}", "test": "Welch's t"}
+        p_value = welch_p(values[kind], values["self_supervised"]) if kind == "supervised" else math.nan
+        area = number_row("auc", values[kind], p_value, "Welch's t", digits=4, **keys)
+        rows.append({**area, "note": f"{len(draws[0])} patients, {sum(columns[0][0])} with"})
         at_rule = [rates(decision, truth) for truth, decision, _ in columns]
-        rows.append({**keys, **_cell("sensitivity", [100 * r.sensitivity.estimate for r in at_rule])})
-        rows.append({**keys, **_cell("specificity", [100 * r.specificity.estimate for r in at_rule])})
+        for metric in ("sensitivity", "specificity"):
+            rows.append(number_row(metric, [100 * getattr(r, metric).estimate for r in at_rule], **keys))
         curve = roc_curve(columns[0][2], columns[0][0])
         rows += [
             {**keys, "metric": "roc", "x": f"{x:.4f}", "y": f"{y:.4f}"}
             for x, y in zip(curve.false_positive_rate, curve.sensitivity, strict=True)
         ]
     return rows
-
-
-def _cell(metric: str, values: list[float]) -> dict[str, Any]:
-    digits = 4 if metric == "auc" else 2
-    return {
-        "metric": metric,
-        "mean": f"{np.mean(values):.{digits}f}",
-        "sd": f"{np.std(values, ddof=1):.{digits}f}",
-        "n": len(values),
-    }
 
 
 if __name__ == "__main__":

@@ -7,13 +7,15 @@ grid is coarse (6 mm) and the networks small, because a whole experiment has to 
 import argparse
 import csv
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule, Trainer, seed_everything
 
@@ -22,6 +24,7 @@ from suprem._files import read_csv
 from suprem._workers import map_unordered
 from suprem.datamodules import CTDataModule, UnlabelledDataModule
 from suprem.datasets._prepare import prepare
+from suprem.evaluation.statistics import welch_t
 from suprem.tasks.execution import Execution
 from suprem.tasks.optimisation import Optimisation
 from suprem.tasks.segmentation import SegmentationTask
@@ -32,6 +35,9 @@ from suprem.transfer.study import study_from
 from suprem.transfer.summary import Cell
 from suprem.transfer.training import execute_by_name
 from suprem.zoo import Preprocessing
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 HERE = Path(__file__).resolve().parents[1]
 
@@ -176,15 +182,20 @@ def _self_supervised(run: Pretraining, work: Path) -> tuple[SelfSupervisedTask, 
     return task, data, SELF_SUPERVISED_STEPS
 
 
-def pretrain_all(runs: Sequence[Pretraining], work: Path, jobs: int) -> dict[Pretraining, str]:
-    """All of them, in processes of one thread each."""
-    found: dict[Pretraining, str] = {}
-    for run, outcome in map_unordered(partial(pretrain, work=work), list(runs), jobs=jobs):
+def collect(function: Callable[[T], R], items: Sequence[T], jobs: int) -> dict[T, R]:
+    """What a function gives for every item, in processes; the first failure ends it."""
+    found: dict[T, R] = {}
+    for item, outcome in map_unordered(function, list(items), jobs=jobs):
         if isinstance(outcome, Exception):
             raise outcome
-        found[run] = outcome
-        logging.warning("%s is there", run.name)
-    return found
+        found[item] = outcome
+        logging.warning("done: %s", item)
+    return {item: found[item] for item in items}  # in their order, whichever ended first
+
+
+def pretrain_all(runs: Sequence[Pretraining], work: Path, jobs: int) -> dict[Pretraining, str]:
+    """All of them, in processes of one thread each."""
+    return collect(partial(pretrain, work=work), runs, jobs)
 
 
 def starts(work: Path, sources: Mapping[str, str | None]) -> dict[str, Any]:
@@ -203,25 +214,36 @@ def run_study(work: Path, name: str, jobs: int, **values: Any) -> StudyFolder:
     check_study(study)
     folder = create_folder(work / "studies" / name, study)
     waiting = [run.name for run in folder.runs() if folder.result(run) is None]
-    for run, outcome in map_unordered(partial(execute_by_name, path=folder.path), waiting, jobs=jobs):
-        if isinstance(outcome, Exception):
-            raise outcome
-        logging.warning("%s", run)
+    collect(partial(execute_by_name, path=folder.path), waiting, jobs)
     return folder
 
 
 def dsc_row(cell: Cell, **keys: Any) -> dict[str, Any]:
     """A row of ``results.csv``: mean and deviation in percent, and Welch's test, not corrected, as in the paper."""
-    tested = cell.p_welch == cell.p_welch
+    row = number_row("dsc", [100 * value for value in cell.values], cell.p_welch, "Welch's t", **keys)
+    return {**row, "note": cell.note}
+
+
+def welch_p(values: Sequence[float], against: Sequence[float]) -> float:
+    """P-value of Welch's test; NaN where one side has no spread."""
+    spread = np.ptp(values) > 0 and np.ptp(against) > 0
+    return float(welch_t(values, against).p_value) if spread else math.nan
+
+
+def number_row(
+    metric: str, values: Sequence[float], p_value: float = math.nan, test: str = "", *, digits: int = 2, **keys: Any
+) -> dict[str, Any]:
+    """A row of ``results.csv`` from the values of all draws; NaN is no test."""
+    tested = not math.isnan(p_value)
     return {
         **keys,
-        "metric": "dsc",
-        "mean": f"{100 * cell.mean:.2f}",
-        "sd": f"{100 * cell.deviation:.2f}" if len(cell.values) > 1 else "",
-        "n": len(cell.values),
-        "p_value": f"{cell.p_welch:.3g}" if tested else "",
-        "test": "Welch's t" if tested else "",
-        "note": cell.note,
+        "metric": metric,
+        "mean": f"{np.mean(values):.{digits}f}",
+        "sd": f"{np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else "",
+        "n": len(values),
+        "p_value": f"{p_value:.3g}" if tested else "",
+        "test": test if tested else "",
+        "note": "",
     }
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.phantom.study import SPACING, main
-from suprem._workers import map_unordered
+from experiments.phantom.study import SPACING, collect, main
 from suprem.datasets import dataset
 from suprem.datasets._prepare import prepare
 from suprem.phantom import generate
@@ -65,11 +64,8 @@ def _counted(store: Store) -> dict[str, int]:
 def experiment(work: Path, jobs: int) -> list[dict[str, Any]]:
     """One row for each dataset and count."""
     rows = []
-    found = dict(map_unordered(partial(count, work=work), list(SOURCES), jobs=jobs))
+    found = collect(partial(count, work=work), list(SOURCES), jobs)
     for name, shown in SOURCES.items():
-        counts = found[name]
-        if isinstance(counts, Exception):
-            raise counts
         rows += [
             {
                 "dataset": shown,
@@ -77,7 +73,7 @@ def experiment(work: Path, jobs: int) -> list[dict[str, Any]]:
                 "mean": value / 1e9 if metric == "voxels" else value,
                 "note": "phantoms",
             }
-            for metric, value in counts.items()
+            for metric, value in found[name].items()
         ]
     return rows
 

@@ -7,14 +7,14 @@ python -m experiments.table3_direct_inference.phantom WORK
 The other scanner has thick slices (4 x 4 x 8 mm), resampled to the grid of the networks.
 """
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.phantom.study import WINDOW, Pretraining, main, make_store, pretrain_all
-from suprem._workers import map_unordered
+from experiments.phantom.study import WINDOW, Pretraining, collect, main, make_store, number_row, pretrain_all
 from suprem.evaluation.statistics import one_sample_t
 from suprem.inference.predictor import Predictor
 from suprem.transfer.scoring import mean_scores, scored_cases
@@ -55,10 +55,7 @@ def experiment(work: Path, jobs: int) -> list[dict[str, Any]]:
     repeats = [Pretraining(BACKBONE, "supervised", seed=seed) for seed in REPEATS]
     own = Pretraining(BACKBONE, "supervised", store="thick-train")
     found = pretrain_all([*repeats, own], work, jobs)
-    outcomes = dict(map_unordered(partial(scores, work=work), [found[run] for run in (*repeats, own)], jobs=jobs))
-    for outcome in outcomes.values():
-        if isinstance(outcome, Exception):
-            raise outcome
+    outcomes = collect(partial(scores, work=work), [found[run] for run in (*repeats, own)], jobs)
     direct = [outcomes[found[run]] for run in repeats]
     iid = outcomes[found[own]]
     rows = []
@@ -70,20 +67,12 @@ def experiment(work: Path, jobs: int) -> list[dict[str, Any]]:
 
 
 def _rows(name: str, values: list[float], iid: float) -> list[dict[str, Any]]:
-    tested = np.ptp(values) > 0
+    p_value = float(one_sample_t(values, iid).p_value) if np.ptp(values) > 0 else math.nan
     keys = {"structure": name, "target": "phantom"}
-    direct = {
-        **keys,
-        "model": "direct",
-        "metric": "dsc",
-        "mean": f"{np.mean(values):.2f}",
-        "sd": f"{np.std(values, ddof=1):.2f}",
-        "n": len(values),
-        "p_value": f"{float(one_sample_t(values, iid).p_value):.3g}" if tested else "",
-        "test": "one-sample t" if tested else "",
-        "note": "" if tested else "all repeats gave the same value",
-    }
-    return [direct, {**keys, "model": "iid", "metric": "dsc", "mean": f"{iid:.2f}", "n": 1}]
+    direct = number_row("dsc", values, p_value, "one-sample t", model="direct", **keys)
+    if math.isnan(p_value):
+        direct["note"] = "all repeats gave the same value"
+    return [direct, number_row("dsc", [iid], model="iid", **keys)]
 
 
 if __name__ == "__main__":
