@@ -88,9 +88,9 @@ def read_ranking(folder: Path) -> tuple[CasePriority, ...]:
     found = []
     for line, row in _rows(path, CasePriority):
         try:
-            scores = [float(row[name]) for name in ("importance", "uncertainty", "consistency", "overlap")]
+            scores = {name: float(row[name]) for name in ("importance", "uncertainty", "consistency", "overlap")}
             names = tuple(name for name in row["structures"].split(";") if name)
-            found.append(CasePriority(int(row["rank"]), row["case"], *scores, names))
+            found.append(CasePriority(int(row["rank"]), row["case"], **scores, structures=names))
         except (ValueError, TypeError, AttributeError) as error:
             raise ConfigurationError(f"{path}, line {line}, cannot be read: {error}. {_ADVICE}") from error
     return tuple(sorted(found, key=lambda row: row.rank))

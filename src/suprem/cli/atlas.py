@@ -24,18 +24,19 @@ def status(
     opened = Atlas.open(atlas)
     sources = Counter(p.source for key in opened.cases for p in opened.provenance(key).values())
     wanted = len(opened.cases) * len(opened.structures)
+    labels = {**{str(source): sources[source] for source in SOURCES}, "missing": wanted - sources.total()}
     facts = {
         "store": opened.store_root,
         "structures": list(opened.structures),
         "cases": len(opened.cases),
         "rounds": opened.round,
         "revisions": len(opened.journal.events("revision")),
-        "labels": {**{source: sources[source] for source in SOURCES}, "missing": wanted - sources.total()},
+        "labels": labels,
     }
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
     typer.echo(f"{facts['cases']} cases of {opened.store_root}, {len(opened.structures)} structures")
     typer.echo(f"{facts['rounds']} rounds of models, {facts['revisions']} revisions")
-    shares = ", ".join(f"{count} {source}" for source, count in facts["labels"].items())
+    shares = ", ".join(f"{count} {source}" for source, count in labels.items())
     typer.echo(f"labels (structures of cases): {shares}")
