@@ -1,0 +1,145 @@
+"""How long a whole CT takes on a GPU, and how much of that is the network; both in one run.
+
+```
+python experiments/benchmarks/inference_gpu.py
+python experiments/benchmarks/inference_gpu.py --device cpu --backbone segresnet_tiny --spacing 6 --patch 32   # a trial
+```
+
+The CT is a phantom on 512 x 512 x 300 voxels of about 0.75 x 0.75 x 1.5 mm; the network has random weights and 25
+classes at 1.5 mm. `network_s` are as many windows run alone, in the same batches, with inputs that lie on the device.
+"""
+
+import argparse
+import json
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from suprem.backbones import create_model
+from suprem.inference.body import find_body
+from suprem.inference.grid import ModelGrid
+from suprem.inference.predictor import Predictor
+from suprem.inference.windows import plan_windows
+from suprem.labels import label_space
+from suprem.phantom import generate
+from suprem.volumes.geometry import Volume, resample_linear
+from suprem.zoo.config import ModelConfig, Preprocessing
+
+CLASSES = label_space("universal_32").names[:25]
+
+
+def make_scan(size: tuple[int, int, int]) -> Volume:
+    """A phantom on another grid; int16 HU."""
+    case = generate(1, spacing_mm=(4.0, 4.0, 4.0))
+    steps = tuple((n - 1) / (m - 1) for n, m in zip(case.ct.shape, size, strict=True))
+    array = np.rint(resample_linear(case.ct.array, size, (steps[0], steps[1], steps[2]))).astype(np.int16)
+    spacing = [4.0 * s for s in steps]
+    return Volume(array, np.diag([*spacing, 1.0]), "phantom")
+
+
+def network_alone(predictor: Predictor, windows: int, batch: int, options: argparse.Namespace) -> float:
+    """Seconds of the forward passes of as many windows."""
+    device = predictor.device
+    images = torch.rand((batch, 1, *(options.patch,) * 3), device=device)
+    with torch.inference_mode():
+        predictor._network.run(images, [False] * batch)
+        _wait(device)
+        begin = time.perf_counter()
+        for _ in range(-(-windows // batch)):
+            predictor._network.run(images, [False] * batch)
+        _wait(device)
+    return time.perf_counter() - begin
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def measure(options: argparse.Namespace, scan: Volume, precision: Any) -> dict[str, Any]:
+    """Cold and warm seconds, the phases, and the network's share."""
+    network = create_model(options.backbone, num_classes=len(CLASSES))
+    spacing = (options.spacing,) * 3
+    contract = Preprocessing(spacing_mm=spacing, patch_size=(options.patch,) * 3)
+    network.config = ModelConfig("benchmark", options.backbone, CLASSES, preprocessing=contract)
+    predictor = Predictor(network, device=options.device, overlap=options.overlap, precision=precision, max_ram=None)
+    seconds, info = [], {}
+    for _ in range(options.repeats + 1):
+        begin = time.perf_counter()
+        result = predictor.predict(scan)
+        seconds.append(time.perf_counter() - begin)
+        info = result.info
+    windows, batch = info["windows"]["run"], info["plan"]["window_batch"]
+    alone = network_alone(predictor, windows, batch, options)
+    begin = time.perf_counter()
+    for name in CLASSES:
+        result.mask(name)
+    masks = time.perf_counter() - begin
+    warm = sorted(seconds[1:])[len(seconds[1:]) // 2]
+    cuda = options.device.startswith("cuda")
+    return {
+        "cold_s": round(seconds[0], 3),
+        "warm_s": [round(s, 3) for s in seconds[1:]],
+        "network_s": round(alone, 3),
+        "network_share": round(alone / warm, 3),
+        "masks_s": round(masks, 3),
+        "windows": info["windows"],
+        "window_batch": batch,
+        "grid": info["model_grid"],
+        "phases": info["seconds"],
+        "gpu_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2) if cuda else None,
+    }
+
+
+def profile(options: argparse.Namespace, scan: Volume) -> str:
+    """What one warm run spends its time on, on the CPU and on the GPU."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as record
+
+    network = create_model(options.backbone, num_classes=len(CLASSES))
+    contract = Preprocessing(spacing_mm=(options.spacing,) * 3, patch_size=(options.patch,) * 3)
+    network.config = ModelConfig("benchmark", options.backbone, CLASSES, preprocessing=contract)
+    predictor = Predictor(network, device=options.device, precision="bfloat16", max_ram=None)
+    predictor.predict(scan)
+    with record(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
+        predictor.predict(scan)
+    return str(found.key_averages().table(sort_by="self_cuda_time_total", row_limit=14, max_name_column_width=60))
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--backbone", default="unet")
+    parser.add_argument("--size", type=int, nargs=3, default=[512, 512, 300])
+    parser.add_argument("--spacing", type=float, default=1.5)
+    parser.add_argument("--patch", type=int, default=96)
+    parser.add_argument("--overlap", type=float, default=0.5)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--profile", action="store_true")
+    options = parser.parse_args()
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        raise SystemExit("There is no GPU here, so nothing was measured; --device cpu makes a trial run.")
+    cuda = options.device.startswith("cuda")
+    x, y, z = options.size
+    scan = make_scan((x, y, z))
+    grid = ModelGrid.of(scan, (options.spacing,) * 3)
+    body = find_body(scan, grid)
+    every = plan_windows(grid.shape, (options.patch,) * 3, options.overlap)
+    name = torch.cuda.get_device_name() if cuda else "CPU"
+    report: dict[str, Any] = {"device": name, "torch": torch.__version__, "scan": list(scan.shape)}
+    report["body_windows"] = [
+        sum(body is None or body.touches(w.start, (options.patch,) * 3) for w in every),
+        len(every),
+    ]
+    for precision in ("float32", "bfloat16") if cuda else ("float32",):  # a CPU without bf16 takes minutes
+        report[precision] = measure(options, scan, precision)
+    print(json.dumps(report, indent=1))
+    if options.profile:
+        print(profile(options, scan))
+
+
+if __name__ == "__main__":
+    main()
