@@ -1,7 +1,7 @@
 """One mask of several models' predictions, structure by structure.
 
-Each structure is fused over the models that know it, and without a look at the others: a lesion may leave its organ, and
-two organs may claim a voxel. Such places are what review is for, so they are not tidied away here.
+Each structure is fused over the models that know it, and without a look at the others: a lesion may leave its organ,
+and two organs may claim a voxel. Such places are what review is for, so they are not tidied away here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -168,11 +168,11 @@ def _box(mask: BoolArray) -> tuple[slice, ...]:
 
 
 def _staple(masks: Sequence[BoolArray]) -> BoolArray:
-    import SimpleITK as sitk
+    import SimpleITK
 
-    estimate = sitk.STAPLEImageFilter()
+    estimate = SimpleITK.STAPLEImageFilter()
     estimate.SetForegroundValue(1.0)
     estimate.SetConfidenceWeight(1.0)
     estimate.SetMaximumIterations(_ITERATIONS)
-    weights = estimate.Execute([sitk.GetImageFromArray(mask.astype(np.uint8)) for mask in masks])
-    return np.asarray(sitk.GetArrayViewFromImage(weights) > 0.5)
+    weights = estimate.Execute([SimpleITK.GetImageFromArray(mask.astype(np.uint8)) for mask in masks])
+    return np.asarray(SimpleITK.GetArrayViewFromImage(weights) > 0.5)
