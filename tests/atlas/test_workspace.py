@@ -76,7 +76,7 @@ def test_expert_before_revised_before_pseudo(atlas: Atlas) -> None:
 
 
 def test_one_folder_is_one_atlas(atlas: Atlas, tmp_path: Path) -> None:
-    assert Atlas.create(atlas.root, tmp_path / "store", ["Liver", "aorta", "spleen"]) == atlas
+    assert Atlas.create(atlas.root, tmp_path / "store", ["Liver", "aorta", "spleen", "liver"]) == atlas
     with pytest.raises(ConfigurationError, match="Choose another folder"):
         Atlas.create(atlas.root, tmp_path / "store", ["liver"])
     with pytest.raises(ConfigurationError, match="begin an atlas"):

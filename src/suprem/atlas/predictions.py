@@ -123,20 +123,28 @@ class Prediction:
         """
         if not self.exclusive:
             return {name: self.probability(name, box) > 127 for name in names}
-        winner, best, total = None, None, None
+        winner = self.winner(box)
+        return {name: winner == self.classes.index(name) + 1 for name in names}
+
+    def winner(self, box: Box | None = None) -> npt.NDArray[Any]:
+        """The likeliest class in a box, 0 for background and i + 1 for class i: uint8, uint16 above 255 classes.
+
+        What the classes leave to 1 counts as background, classes of the model that were not kept with it. Every class
+        is read, one at a time.
+        """
+        shape = tuple(
+            len(range(*part.indices(n))) for part, n in zip(box or (slice(None),) * 3, self.shape, strict=True)
+        )
+        winner = np.zeros(shape, dtype=np.uint16 if len(self.classes) > 255 else np.uint8)
+        best, total = np.zeros(shape, dtype=np.uint8), np.zeros(shape, dtype=np.uint16)
         for index, name in enumerate(self.classes):
             values = self.probability(name, box)
-            if winner is None or best is None or total is None:
-                winner, best = np.zeros(values.shape, dtype=np.uint16), np.zeros_like(values)
-                total = np.zeros(values.shape, dtype=np.uint16)
             larger = values > best
             winner[larger] = index + 1
             best[larger] = values[larger]
             total += values
-        if winner is None or best is None or total is None:
-            return {}
         winner[255 - np.minimum(total, 255) >= best] = 0  # the background is at least as likely
-        return {name: winner == self.classes.index(name) + 1 for name in names}
+        return winner
 
 
 def _file(number: int) -> str:

@@ -58,7 +58,7 @@ class Atlas:
             ConfigurationError: another atlas is there, or no structure is named.
             OutputError: the place cannot be written.
         """
-        names = ordered(known_name(name) for name in structures)
+        names = ordered({known_name(name) for name in structures})
         if not names:
             raise ConfigurationError("No structure is named; name those the atlas shall have.")
         place = str(store) if is_remote(store) else str(Path(store).resolve())

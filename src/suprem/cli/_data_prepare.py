@@ -2,8 +2,7 @@
 
 import json
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from suprem.datasets import DatasetSpec
-    from suprem.datasets._prepare import PrepareReport, Step
+    from suprem.datasets._prepare import PrepareReport
 
 __all__ = ["prepare"]
 
@@ -52,13 +51,14 @@ def prepare(
 ) -> None:
     """Fill a store with the cases of a dataset; run it again to go on after a stop."""
     spacing_mm = _spacing(spacing)
+    from suprem.cli._case_bar import CaseBar
     from suprem.cli._display import stderr_console
     from suprem.datasets import dataset as find_dataset
     from suprem.datasets._prepare import prepare as run
 
     console = stderr_console()
     _print_terms(find_dataset(dataset), console)
-    with _Progress(console) as progress:
+    with CaseBar(console) as progress:
         report = run(
             dataset,
             root,
@@ -96,44 +96,6 @@ def _print_terms(spec: "DatasetSpec", console: "Console") -> None:
     console.print(f"{spec.title}: licence {' / '.join(fact.text for fact in spec.licence)}; as reported, check it")
     for text in spec.citation:
         console.print(f"cite: {text}")
-
-
-class _Progress:
-    """A bar with rate and remaining time on a terminal, one line per case elsewhere; failures show on both."""
-
-    def __init__(self, console: "Console") -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._console = console
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._cases = self._bar.add_task("cases", total=None, rate="")
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
-
-    def ended(self, step: "Step") -> None:
-        """Shows that a case has ended."""
-        speed = self._bar.tasks[0].speed
-        rate = f"{60 * speed:.1f}/min" if speed else ""
-        self._bar.update(self._cases, completed=step.done, total=step.total, rate=rate)
-        if step.reason is not None or not self._console.is_terminal:
-            outcome = "done" if step.reason is None else f"failed: {step.reason}"
-            self._console.print(f"[{step.done}/{step.total}] {step.case}: {outcome}")
 
 
 def _document(report: "PrepareReport", out: Path) -> dict[str, object]:

@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from suprem.cli._atlas_ensemble import ensemble
+
 __all__ = ["atlas_app"]
 
 atlas_app = typer.Typer(help="Grow a dataset: annotate, prioritise, review, release.", no_args_is_help=True)
+atlas_app.command("ensemble")(ensemble)
 
 
 @atlas_app.command()

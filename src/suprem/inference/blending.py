@@ -38,6 +38,7 @@ class ClassChannels:
         self.exclusive = config.activation == "softmax"
         if self.exclusive:
             self.rows = list(range(len(config.classes) + 1))
+            self._asked = [index + 1 for index in chosen]
             self._index = np.zeros(len(self.rows), dtype=np.uint16 if len(chosen) > 255 else np.uint8)
             for position, index in enumerate(chosen):
                 self._index[index + 1] = position + 1
@@ -88,6 +89,15 @@ class ClassChannels:
         # The sigmoid is taken, not just the sign: rounding makes it 0.5 for the smallest positive logits.
         present = torch.sigmoid(logits) > 0.5
         return np.packbits(present.cpu().numpy(), axis=0, bitorder="little")
+
+    def probabilities(self, logits: torch.Tensor) -> npt.NDArray[np.uint8]:
+        """Blended logits of :attr:`rows`, (K, V), to probabilities of :attr:`names`, uint8 (len(names), V).
+
+        A probability p becomes 255 p to the nearest whole number, so that one above 127 says more than one half.
+        """
+        shares = torch.softmax(logits, dim=0)[self._asked] if self.exclusive else torch.sigmoid(logits)
+        # Exactly one half goes down, to the side where labels() has it.
+        return np.asarray(shares.mul_(255).sub_(0.5).ceil_().to(torch.uint8).cpu().numpy())
 
 
 def _mirrored_rows(config: "ModelConfig", rows: Sequence[int], exclusive: bool) -> list[int]:

@@ -14,6 +14,7 @@ from suprem.inference.blending import ClassChannels, WindowNetwork
 from suprem.inference.body import BodyMask
 from suprem.inference.grid import InputBand, ModelGrid
 from suprem.inference.memory import CHUNK_BYTES
+from suprem.inference.probabilities import ProbabilitySink
 from suprem.inference.slabs import Cell, SlabAccumulator, SlabLayout
 from suprem.inference.store import BitStore, IndexStore
 from suprem.inference.windows import Window, importance_map, in_batches
@@ -60,6 +61,7 @@ class Job:
         device: where windows run and slabs accumulate.
         clock: takes the time.
         undecided: int64, voxels of each class whose decision was close; counted while the job runs.
+        probabilities: where the probabilities of the classes go, ``None`` for nowhere.
     """
 
     scan: Volume
@@ -72,6 +74,7 @@ class Job:
     device: torch.device
     clock: Stopwatch
     undecided: npt.NDArray[np.int64]
+    probabilities: ProbabilitySink | None = None
 
 
 @torch.inference_mode()
@@ -87,6 +90,8 @@ def stream(job: Job, batch: int, dtype: torch.dtype, progress: Progress | None =
     layout, measure = job.layout, job.clock.measure
     patch = layout.patch_size
     store = job.channels.store(job.grid.shape)
+    if job.probabilities is not None:
+        job.probabilities.begin(job.channels.names, job.grid)
     band = InputBand(job.scan, job.grid, job.hu_window)
     importance = importance_map(patch).to(job.device)
     accumulator = SlabAccumulator(layout, importance, job.network.channels, dtype)
@@ -123,6 +128,8 @@ def _label(job: Job, store: BitStore | IndexStore, cell: Cell) -> None:
     channels, width, depth, height = cell.values.shape
     # Per voxel: the normalised values, the logits, their sigmoid, and its comparison.
     voxel_bytes = 4 * channels + 9 * len(job.channels.rows)
+    if job.probabilities is not None:  # the probabilities, scaled, rounded, and in two orders
+        voxel_bytes += 4 * len(job.channels.rows) + 6 * len(job.channels.names)
     step = max(1, CHUNK_BYTES // (voxel_bytes * depth * height))
     for first in range(0, width, step):
         part = slice(first, min(first + step, width))
@@ -130,12 +137,16 @@ def _label(job: Job, store: BitStore | IndexStore, cell: Cell) -> None:
         values = cell.values[:, part].float() / cell.weights[part].clamp_min(1e-12)
         logits = job.network.logits(values.flatten(1))
         labels = job.channels.labels(logits)
-        labels = labels.reshape(*labels.shape[:-1], part.stop - part.start, depth, height)
+        box = (part.stop - part.start, depth, height)
+        labels = labels.reshape(*labels.shape[:-1], *box)
         region = (slice(cell.x.start + part.start, cell.x.start + part.stop), slice(None), cell.z)
-        inside = None
+        inside = body = None
         if job.body is not None:
             body = job.body.region(*region)
             labels = labels * body
             inside = torch.from_numpy(body).flatten().to(job.device)
         job.undecided[:] += job.channels.undecided(logits, inside)
         store.write(region, labels)
+        if job.probabilities is not None:
+            values = job.channels.probabilities(logits).reshape(-1, *box)
+            job.probabilities.write(region, values if body is None else values * body)

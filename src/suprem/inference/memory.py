@@ -25,6 +25,8 @@ _STATM = Path("/proc/self/statm")
 _GIB = 2**30
 # Copies of a scan-sized mask that exist while one is made, measured and written (bytes per scan voxel, measured).
 _WRITE_BYTES = 3.0
+# A map of probabilities and its copy for a writer (bytes per scan voxel); parts of it are interpolated at a time.
+_PROBABILITY_BYTES = 2.0
 # Component labels, distances and masks of the post-processing (bytes per model voxel, measured).
 _POSTPROCESS_BYTES = 14.0
 # What allocators keep and thread stacks take beyond the arrays that are counted.
@@ -109,6 +111,7 @@ class Demand:
         open_voxels: the most accumulator voxels open at once, for a window batch.
         device_free: free memory of the GPU that holds the accumulators and runs the windows; ``None`` on a CPU.
         postprocess: masks will be post-processed.
+        probabilities: probabilities will be read, one class at a time.
         windows: number of windows to run.
         skipped: number of windows left out because they lie outside the body.
     """
@@ -126,6 +129,7 @@ class Demand:
     open_voxels: Callable[[int], int]
     device_free: int | None = None
     postprocess: bool = False
+    probabilities: bool = False
     windows: int = 0
     skipped: int = 0
 
@@ -232,11 +236,14 @@ def _plan(demand: Demand, dtype: str, batch: int, limit: int | None) -> Plan:
         f"slab accumulators ({dtype})": demand.open_voxels(batch) * (demand.channels * width + 4),
         "network activations": batch * demand.window_bytes,
     }
-    phases = (
+    phases: tuple[dict[str, int], ...] = (
         {**_streaming(demand, height), **({} if on_gpu else computing)},
         {"post-processing": int(_POSTPROCESS_BYTES * prod(demand.model_shape) * demand.postprocess)},
         {"masks on the scan's grid, one at a time": int(_WRITE_BYTES * prod(demand.scan_shape))},
     )
+    if demand.probabilities:
+        size = int(_PROBABILITY_BYTES * prod(demand.scan_shape)) + CHUNK_BYTES
+        phases += ({"probabilities on the scan's grid, one at a time": size},)
     weights = 0 if on_gpu else demand.weights_bytes
     purposes = {
         "Python, torch and other libraries": max(0, demand.in_use - demand.scan_bytes - weights),

@@ -18,6 +18,7 @@ from suprem.inference.engine import Job, Progress, Stopwatch, stream
 from suprem.inference.grid import ModelGrid
 from suprem.inference.memory import Demand, Plan, make_plan, resident_bytes
 from suprem.inference.postprocessing import check_profile, postprocess
+from suprem.inference.probabilities import ProbabilitySink
 from suprem.inference.segmentation import Segmentation, matching_class
 from suprem.inference.slabs import SlabLayout
 from suprem.inference.windows import plan_windows
@@ -151,7 +152,12 @@ class Predictor:
         return self._prepare(volume, Stopwatch()).plan
 
     def predict(
-        self, volume: Volume, progress: Progress | None = None, *, planned: Callable[[Plan], None] | None = None
+        self,
+        volume: Volume,
+        progress: Progress | None = None,
+        *,
+        planned: Callable[[Plan], None] | None = None,
+        probabilities: ProbabilitySink | None = None,
     ) -> Segmentation:
         """Segments one scan.
 
@@ -159,6 +165,8 @@ class Predictor:
             volume: HU on any grid.
             progress: called with the number of windows done and the number to do.
             planned: called with the plan before the first window.
+            probabilities: is handed the probabilities of :attr:`classes` while the scan is predicted, such as a
+                :class:`~suprem.inference.probabilities.ProbabilityFile`; post-processing changes labels alone.
 
         Raises:
             ConfigurationError: ``max_ram`` cannot be held; the message says what is needed.
@@ -167,7 +175,7 @@ class Predictor:
         """
         clock = Stopwatch()
         with clock.measure("total"):
-            prepared = self._prepare(volume, clock)
+            prepared = self._prepare(volume, clock, probabilities)
             job, plan = prepared.job, prepared.plan
             _log.info("%s: %s", volume.name, plan.describe())
             if planned is not None:
@@ -182,7 +190,7 @@ class Predictor:
         info["seconds"] = {phase: round(seconds, 3) for phase, seconds in clock.seconds.items()}
         return segmentation
 
-    def _prepare(self, volume: Volume, clock: Stopwatch) -> _Prepared:
+    def _prepare(self, volume: Volume, clock: Stopwatch, probabilities: ProbabilitySink | None = None) -> _Prepared:
         contract = self._config.preprocessing
         in_use = resident_bytes()
         grid = ModelGrid.of(volume, contract.spacing_mm)
@@ -196,7 +204,7 @@ class Predictor:
         layout = SlabLayout(grid.shape, contract.patch_size, kept)
         undecided = np.zeros(len(self.classes), dtype=np.int64)
         contents = (volume, grid, contract.hu_window, body, layout, self._network, self._channels)
-        job = Job(*contents, self.device, clock, undecided)
+        job = Job(*contents, self.device, clock, undecided, probabilities)
         with clock.measure("plan"):
             if self._window_bytes is None:
                 self._window_bytes = window_bytes(self._network, contract.patch_size, self.device)
@@ -219,6 +227,7 @@ class Predictor:
             open_voxels=job.layout.peak_voxels,
             device_free=torch.cuda.mem_get_info(self.device)[0] if on_gpu else None,
             postprocess=self._postprocess != "none",
+            probabilities=job.probabilities is not None,
             windows=len(job.layout.windows),
             skipped=skipped,
         )
