@@ -39,12 +39,16 @@ def make_scan(size: tuple[int, int, int]) -> Volume:
     return Volume(array, np.diag([*spacing, 1.0]), "phantom")
 
 
-def network_alone(predictor: Predictor, windows: int, batch: int, options: argparse.Namespace) -> float:
+def network_alone(
+    predictor: Predictor, windows: int, batch: int, options: argparse.Namespace, *, channels_last: bool = False
+) -> float:
     """Seconds of the forward passes of as many windows."""
     device = predictor.device
-    images = torch.rand((batch, 1, *(options.patch,) * 3), device=device)
+    layout = torch.channels_last_3d if channels_last else torch.contiguous_format
+    images = torch.rand((batch, 1, *(options.patch,) * 3), device=device).to(memory_format=layout)
     with torch.inference_mode():
-        predictor._network.run(images, [False] * batch)
+        for _ in range(2):
+            predictor._network.run(images, [False] * batch)
         _wait(device)
         begin = time.perf_counter()
         for _ in range(-(-windows // batch)):
@@ -58,19 +62,36 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
+def make_predictor(options: argparse.Namespace, precision: Any) -> Predictor:
+    """With random weights, the same ones each time."""
+    torch.manual_seed(0)
+    network = create_model(options.backbone, num_classes=len(CLASSES))
+    contract = Preprocessing(spacing_mm=(options.spacing,) * 3, patch_size=(options.patch,) * 3)
+    network.config = ModelConfig("benchmark", options.backbone, CLASSES, preprocessing=contract)
+    return Predictor(network, device=options.device, overlap=options.overlap, precision=precision, max_ram=None)
+
+
+class HostPredictor(Predictor):
+    """Scan and labels stay in RAM, as on a CPU."""
+
+    def _on_device(self, resident: int, free: int | None) -> bool:
+        return False
+
+
 def measure(options: argparse.Namespace, scan: Volume, precision: Any) -> dict[str, Any]:
     """Cold and warm seconds, the phases, and the network's share."""
-    network = create_model(options.backbone, num_classes=len(CLASSES))
-    spacing = (options.spacing,) * 3
-    contract = Preprocessing(spacing_mm=spacing, patch_size=(options.patch,) * 3)
-    network.config = ModelConfig("benchmark", options.backbone, CLASSES, preprocessing=contract)
-    predictor = Predictor(network, device=options.device, overlap=options.overlap, precision=precision, max_ram=None)
-    seconds, info = [], {}
+    predictor = make_predictor(options, precision)
+    seconds, host_seconds, info = [], [], {}
     for _ in range(options.repeats + 1):
         begin = time.perf_counter()
         result = predictor.predict(scan)
         seconds.append(time.perf_counter() - begin)
         info = result.info
+        predictor.__class__ = HostPredictor
+        begin = time.perf_counter()
+        host = predictor.predict(scan)
+        host_seconds.append(time.perf_counter() - begin)
+        predictor.__class__ = Predictor
     windows, batch = info["windows"]["run"], info["plan"]["window_batch"]
     alone = network_alone(predictor, windows, batch, options)
     begin = time.perf_counter()
@@ -82,6 +103,10 @@ def measure(options: argparse.Namespace, scan: Volume, precision: Any) -> dict[s
     return {
         "cold_s": round(seconds[0], 3),
         "warm_s": [round(s, 3) for s in seconds[1:]],
+        "host_warm_s": [round(s, 3) for s in host_seconds[1:]],
+        "voxels_that_differ_from_host": max(
+            float((result.grid_mask(name) != host.grid_mask(name)).mean()) for name in CLASSES
+        ),
         "network_s": round(alone, 3),
         "network_share": round(alone / warm, 3),
         "masks_s": round(masks, 3),
@@ -93,15 +118,30 @@ def measure(options: argparse.Namespace, scan: Volume, precision: Any) -> dict[s
     }
 
 
+def variants(options: argparse.Namespace, windows: int) -> dict[str, float]:
+    """Seconds of the network alone in other batches, layouts, and compiled."""
+    found = {}
+    for batch in (2, 4, 8):
+        predictor = make_predictor(options, "bfloat16")
+        found[f"batch {batch}"] = network_alone(predictor, windows, batch, options)
+        network = predictor._network._network
+        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        found[f"batch {batch}, channels last"] = network_alone(predictor, windows, batch, options, channels_last=True)
+        if batch == 4:
+            network.forward_features = torch.compile(network.forward_features)  # type: ignore[method-assign]
+            name = f"batch {batch}, channels last, compiled"
+            found[name] = network_alone(predictor, windows, batch, options, channels_last=True)
+            network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+            found[f"batch {batch}, compiled"] = network_alone(predictor, windows, batch, options)
+    return {name: round(seconds, 3) for name, seconds in found.items()}
+
+
 def profile(options: argparse.Namespace, scan: Volume) -> str:
     """What one warm run spends its time on, on the CPU and on the GPU."""
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as record
 
-    network = create_model(options.backbone, num_classes=len(CLASSES))
-    contract = Preprocessing(spacing_mm=(options.spacing,) * 3, patch_size=(options.patch,) * 3)
-    network.config = ModelConfig("benchmark", options.backbone, CLASSES, preprocessing=contract)
-    predictor = Predictor(network, device=options.device, precision="bfloat16", max_ram=None)
+    predictor = make_predictor(options, "bfloat16")
     predictor.predict(scan)
     with record(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
         predictor.predict(scan)
@@ -119,6 +159,7 @@ def main() -> None:
     parser.add_argument("--overlap", type=float, default=0.5)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--variants", action="store_true", help="other batches, layouts, and compilation")
     options = parser.parse_args()
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         raise SystemExit("There is no GPU here, so nothing was measured; --device cpu makes a trial run.")
@@ -137,6 +178,8 @@ def main() -> None:
     for precision in ("float32", "bfloat16") if cuda else ("float32",):  # a CPU without bf16 takes minutes
         report[precision] = measure(options, scan, precision)
     print(json.dumps(report, indent=1))
+    if options.variants:
+        print(json.dumps(variants(options, report["body_windows"][0]), indent=1))
     if options.profile:
         print(profile(options, scan))
 

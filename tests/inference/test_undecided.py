@@ -38,8 +38,8 @@ def test_counts_by_definition(activation: str, chosen: list[int]) -> None:
     logits = rng.normal(0, 2, (4 + (activation == "softmax"), 500))
     inside = rng.random(500) < 0.6
     given = torch.from_numpy(logits if activation == "softmax" else logits[chosen])
-    assert channels.undecided(given, None).tolist() == _expected(logits, activation, chosen)
-    masked = channels.undecided(given, torch.from_numpy(inside)).tolist()
+    assert channels.by_name(channels.undecided(given, None)).tolist() == _expected(logits, activation, chosen)
+    masked = channels.by_name(channels.undecided(given, torch.from_numpy(inside))).tolist()
     assert masked == _expected(logits[:, inside], activation, chosen)
     assert sum(masked) > 0
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from suprem.errors import CheckpointError, ConfigurationError, UnknownNameError
+from suprem.errors import ConfigurationError, UnknownNameError
 from suprem.inference.store import BitStore, IndexStore
 from suprem.labels import known_name, mirrored
 
@@ -54,7 +54,7 @@ class ClassChannels:
         """Size of :meth:`store`."""
         return prod(shape) * (self._index.itemsize if self.exclusive else -(-len(self.names) // 8))
 
-    def undecided(self, logits: torch.Tensor, inside: torch.Tensor | None) -> npt.NDArray[np.int64]:
+    def undecided(self, logits: torch.Tensor, inside: torch.Tensor | None) -> torch.Tensor:
         """Voxels whose decision is close: the winner is less than three times as likely as what came next.
 
         With a sigmoid these are the voxels with a probability between 1/4 and 3/4. Where classes exclude each other a
@@ -65,21 +65,23 @@ class ClassChannels:
             inside: bool (V,) where labels may lie; ``None`` for everywhere.
 
         Returns:
-            int64, voxels of each of :attr:`names`.
+            int64 (K,) on the device of the logits; :meth:`by_name` says what of it belongs to which class.
         """
         if not self.exclusive:
             near = logits.abs() < _CLOSE
             if inside is not None:
                 near &= inside
-            return np.asarray(near.sum(dim=1).cpu().numpy())
+            return near.sum(dim=1)
         best, rows = logits.topk(2, dim=0)
         near = best[0] - best[1] < _CLOSE
         if inside is not None:
             near &= inside
-        counts = torch.bincount(rows[:, near].flatten(), minlength=len(self.rows)).cpu().numpy()
-        # What was not asked for goes to 0, with the background. Counts stay exact in float64.
-        asked = np.bincount(self._index, weights=counts, minlength=len(self.names) + 1)
-        return asked[1:].astype(np.int64)
+        return torch.bincount(rows[:, near].flatten(), minlength=len(self.rows))
+
+    def by_name(self, counts: torch.Tensor) -> npt.NDArray[np.int64]:
+        """Counts of :attr:`rows` as counts of :attr:`names`, int64; what was not asked for is dropped."""
+        found: npt.NDArray[np.int64] = counts.cpu().numpy()
+        return found[self._asked] if self.exclusive else found
 
     def labels(self, logits: torch.Tensor) -> npt.NDArray[np.unsignedinteger]:
         """Blended logits of :attr:`rows`, (K, V), to what the store keeps: class indices (V,) or bits (planes, V)."""
@@ -89,6 +91,21 @@ class ClassChannels:
         # The sigmoid is taken, not just the sign: rounding makes it 0.5 for the smallest positive logits.
         present = torch.sigmoid(logits) > 0.5
         return np.packbits(present.cpu().numpy(), axis=0, bitorder="little")
+
+    def device_labels(self, logits: torch.Tensor) -> torch.Tensor:
+        """The same as :meth:`labels` on the device of the logits, where packing by numpy would mean to wait for it.
+
+        Returns:
+            uint8 (V,) class indices, int32 where there are more than 255 classes; or uint8 (planes, V) bits.
+        """
+        if self.exclusive:
+            kind = torch.int32 if len(self.names) > 255 else torch.uint8
+            table = torch.from_numpy(self._index.astype(np.int32)).to(logits.device, kind)
+            return table[logits.argmax(dim=0)]
+        bits = (torch.sigmoid(logits) > 0.5).to(torch.uint8)
+        bits = F.pad(bits, (0, 0, 0, -len(bits) % 8)).view(-1, 8, bits.shape[1])
+        powers = torch.tensor([1 << i for i in range(8)], dtype=torch.uint8, device=logits.device)
+        return (bits * powers[:, None]).sum(dim=1, dtype=torch.uint8)
 
     def probabilities(self, logits: torch.Tensor) -> npt.NDArray[np.uint8]:
         """Blended logits of :attr:`rows`, (K, V), to probabilities of :attr:`names`, uint8 (len(names), V).
@@ -184,19 +201,10 @@ class WindowNetwork:
         return torch.cat(parts)
 
     def logits(self, blended: torch.Tensor) -> torch.Tensor:
-        """Blended values (:attr:`channels`, V) -> blended logits (K, V).
-
-        Raises:
-            CheckpointError: they are not finite.
-        """
+        """Blended values (:attr:`channels`, V) -> blended logits (K, V)."""
         if self.blends == "features" and self._head is not None:
             weight, bias = self._head
             blended = torch.addmm(bias[self._rows, None], weight[self._rows].flatten(1), blended)
-        if not bool(torch.isfinite(blended).all()):
-            raise CheckpointError(
-                "The network's output holds NaN or infinite values; its weights are damaged or do not fit the "
-                "preprocessing. Check them with `suprem zoo verify`."
-            )
         return blended
 
     def _classified(self, features: "Features", rows: list[int]) -> torch.Tensor:

@@ -5,7 +5,7 @@ followed to its edge, and a margin is added all around.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,15 +54,20 @@ class BodyMask:
         return self.coarse[np.ix_(self.index[0][x], self.index[1][y], self.index[2][z])]
 
 
-def find_body(scan: Volume, grid: ModelGrid) -> BodyMask | None:
+def find_body(
+    scan: Volume,
+    grid: ModelGrid,
+    block_means: Callable[[Sequence[int]], npt.NDArray[np.float32]] | None = None,
+) -> BodyMask | None:
     """The patient in a CT, or ``None`` where nothing large enough stands out from air.
 
     Args:
         scan: HU on its own index axes.
         grid: the model grid of ``scan``.
+        block_means: means of the scan on RAS axes over blocks of so many voxels, where that is known otherwise.
     """
     factors = [max(1, round(_COARSE_MM / s)) for s in grid.scan_spacing_mm]
-    means = _block_means(grid.reorientation.apply(scan.array), factors)
+    means = block_means(factors) if block_means else _block_means(grid.reorientation.apply(scan.array), factors)
     spacing = [f * s for f, s in zip(factors, grid.scan_spacing_mm, strict=True)]
     coarse = coarse_body(means, spacing)
     if coarse is None:

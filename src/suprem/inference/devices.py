@@ -11,7 +11,7 @@ from suprem.inference.memory import PeakMeter
 if TYPE_CHECKING:
     from suprem.inference.blending import WindowNetwork
 
-__all__ = ["resolve_device", "tensor_bytes", "window_bytes"]
+__all__ = ["free_bytes", "resolve_device", "tensor_bytes", "window_bytes"]
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -38,6 +38,14 @@ def resolve_device(device: str | torch.device) -> torch.device:
     if int(number or 0) >= torch.cuda.device_count():
         raise ConfigurationError(f"device is {name!r}, but there are {torch.cuda.device_count()} GPUs, from cuda:0 on.")
     return torch.device("cuda", int(number or 0))
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory of a GPU that this process could take, what torch keeps for later included; ``None`` for a CPU."""
+    if device.type != "cuda":
+        return None
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + kept
 
 
 def tensor_bytes(network: torch.nn.Module) -> int:

@@ -2,25 +2,27 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from suprem.errors import CheckpointError
 from suprem.inference.blending import ClassChannels, WindowNetwork
 from suprem.inference.body import BodyMask
-from suprem.inference.grid import InputBand, ModelGrid
-from suprem.inference.memory import CHUNK_BYTES
+from suprem.inference.grid import ModelGrid
+from suprem.inference.memory import CHUNK_BYTES, DEVICE_CHUNK_BYTES
 from suprem.inference.probabilities import ProbabilitySink
 from suprem.inference.slabs import Cell, SlabAccumulator, SlabLayout
-from suprem.inference.store import BitStore, IndexStore
+from suprem.inference.store import BitStore, IndexStore, Region
 from suprem.inference.windows import Window, importance_map, in_batches
 from suprem.volumes.geometry import Volume
 
-__all__ = ["Job", "Progress", "Stopwatch", "stream"]
+__all__ = ["HostLabels", "Job", "LabelSink", "Progress", "Stopwatch", "WindowSource", "stream"]
 
 Progress = Callable[[int, int], None]
 """Called with the number of windows done and the number to do."""
@@ -46,6 +48,49 @@ class Stopwatch:
             self.seconds[phase] += time.perf_counter() - start
 
 
+class WindowSource(Protocol):
+    """Where the network's input comes from."""
+
+    def advance(self, start: int, stop: int) -> None:
+        """Makes layers ``start:stop`` available; called in ascending order."""
+
+    def window(self, start: Sequence[int], size: Sequence[int]) -> "torch.Tensor | npt.NDArray[np.float32]":
+        """Voxels ``start : start + size`` of the model grid, float32, zero beyond the volume."""
+
+
+class LabelSink(Protocol):
+    """Where labels go."""
+
+    def write(self, region: Region, logits: torch.Tensor, inside: torch.Tensor | None) -> None:
+        """Stores what logits (K, V) of a box say; nothing is there outside ``inside``, bool (x, y, z)."""
+
+    def finish(self) -> BitStore | IndexStore:
+        """All labels."""
+
+
+class HostLabels:
+    """Writes labels where they are kept.
+
+    Args:
+        channels: what the logits mean.
+        shape: voxels (X, Y, Z) of the model grid.
+    """
+
+    def __init__(self, channels: ClassChannels, shape: tuple[int, int, int]) -> None:
+        self._channels, self._store = channels, channels.store(shape)
+
+    def write(self, region: Region, logits: torch.Tensor, inside: torch.Tensor | None) -> None:
+        """Stores what logits (K, V) of a box say."""
+        labels = self._channels.labels(logits)
+        box = tuple(len(range(*part.indices(n))) for part, n in zip(region, self._store.shape, strict=True))
+        labels = labels.reshape(*labels.shape[:-1], *box)
+        self._store.write(region, labels if inside is None else labels * inside.cpu().numpy())
+
+    def finish(self) -> BitStore | IndexStore:
+        """All labels."""
+        return self._store
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
     """One scan, ready to run.
@@ -53,27 +98,33 @@ class Job:
     Attributes:
         scan: HU on its own index axes.
         grid: its model grid.
-        hu_window: lower and upper HU of the network's input.
+        source: the network's input.
         body: where labels may lie, ``None`` for everywhere.
         layout: the windows to run and the cells they fill.
         network: runs windows.
         channels: what the outputs mean.
         device: where windows run and slabs accumulate.
         clock: takes the time.
-        undecided: int64, voxels of each class whose decision was close; counted while the job runs.
+        labels: where labels go.
+        inside: the mask of the body over a box, bool (x, y, z) on the device, ``None`` for everywhere.
+        undecided: int64, voxels of each output channel whose decision was close; counted on the device.
+        sound: bool on the device: no output was NaN or infinite so far.
         probabilities: where the probabilities of the classes go, ``None`` for nowhere.
     """
 
     scan: Volume
     grid: ModelGrid
-    hu_window: tuple[float, float]
+    source: WindowSource
     body: BodyMask | None
     layout: SlabLayout
     network: WindowNetwork
     channels: ClassChannels
     device: torch.device
     clock: Stopwatch
-    undecided: npt.NDArray[np.int64]
+    labels: LabelSink
+    inside: Callable[[Region], torch.Tensor | None]
+    undecided: torch.Tensor
+    sound: torch.Tensor
     probabilities: ProbabilitySink | None = None
 
 
@@ -86,13 +137,14 @@ def stream(job: Job, batch: int, dtype: torch.dtype, progress: Progress | None =
         batch: windows per forward pass; changes nothing but speed and memory.
         dtype: of the accumulators.
         progress: called after each batch.
+
+    Raises:
+        CheckpointError: the network's output is not finite.
     """
     layout, measure = job.layout, job.clock.measure
     patch = layout.patch_size
-    store = job.channels.store(job.grid.shape)
     if job.probabilities is not None:
         job.probabilities.begin(job.channels.names, job.grid)
-    band = InputBand(job.scan, job.grid, job.hu_window)
     importance = importance_map(patch).to(job.device)
     accumulator = SlabAccumulator(layout, importance, job.network.channels, dtype)
     done, layer = 0, None
@@ -100,8 +152,8 @@ def stream(job: Job, batch: int, dtype: torch.dtype, progress: Progress | None =
         with measure("input"):
             if group[0].z != layer:
                 layer = group[0].z
-                band.advance(layer, layer + patch[2])
-            images = _images(band, group, patch).to(job.device)
+                job.source.advance(layer, layer + patch[2])
+            images = _images(job.source, group, patch).to(job.device)
         with measure("network"):
             outputs = job.network.run(images, [window.mirrored for window in group])
         del images
@@ -112,41 +164,48 @@ def stream(job: Job, batch: int, dtype: torch.dtype, progress: Progress | None =
         done += len(group)
         with measure("label"):
             for cell in accumulator.close(done):
-                _label(job, store, cell)
+                _label(job, cell)
         if progress is not None:
             progress(done, len(layout.windows))
-    return store
+    with measure("label"):
+        _check_sound(job)
+        return job.labels.finish()
 
 
-def _images(band: InputBand, group: list[Window], patch: tuple[int, int, int]) -> torch.Tensor:
+def _images(source: WindowSource, group: list[Window], patch: tuple[int, int, int]) -> torch.Tensor:
     """The windows' voxels, float32 (N, 1, x, y, z)."""
-    return torch.stack([torch.from_numpy(band.window(window.start, patch)) for window in group])[:, None]
+    return torch.stack([torch.as_tensor(source.window(window.start, patch)) for window in group])[:, None]
 
 
-def _label(job: Job, store: BitStore | IndexStore, cell: Cell) -> None:
+def _label(job: Job, cell: Cell) -> None:
     """Normalises a finished cell, classifies it and stores the labels, a bounded number of voxels at a time."""
     channels, width, depth, height = cell.values.shape
     # Per voxel: the normalised values, the logits, their sigmoid, and its comparison.
     voxel_bytes = 4 * channels + 9 * len(job.channels.rows)
     if job.probabilities is not None:  # the probabilities, scaled, rounded, and in two orders
         voxel_bytes += 4 * len(job.channels.rows) + 6 * len(job.channels.names)
-    step = max(1, CHUNK_BYTES // (voxel_bytes * depth * height))
+    on_gpu = job.device.type == "cuda"
+    step = max(1, (DEVICE_CHUNK_BYTES if on_gpu else CHUNK_BYTES) // (voxel_bytes * depth * height))
     for first in range(0, width, step):
         part = slice(first, min(first + step, width))
         # Where no window was run the weight is 0, and the result is discarded below.
         values = cell.values[:, part].float() / cell.weights[part].clamp_min(1e-12)
         logits = job.network.logits(values.flatten(1))
-        labels = job.channels.labels(logits)
-        box = (part.stop - part.start, depth, height)
-        labels = labels.reshape(*labels.shape[:-1], *box)
+        job.sound.logical_and_(torch.isfinite(logits).all())
+        if not on_gpu:  # a GPU would have to be waited for
+            _check_sound(job)
         region = (slice(cell.x.start + part.start, cell.x.start + part.stop), slice(None), cell.z)
-        inside = body = None
-        if job.body is not None:
-            body = job.body.region(*region)
-            labels = labels * body
-            inside = torch.from_numpy(body).flatten().to(job.device)
-        job.undecided[:] += job.channels.undecided(logits, inside)
-        store.write(region, labels)
+        inside = job.inside(region)
+        job.undecided.add_(job.channels.undecided(logits, None if inside is None else inside.flatten()))
+        job.labels.write(region, logits, inside)
         if job.probabilities is not None:
-            values = job.channels.probabilities(logits).reshape(-1, *box)
-            job.probabilities.write(region, values if body is None else values * body)
+            found = job.channels.probabilities(logits).reshape(-1, part.stop - part.start, depth, height)
+            job.probabilities.write(region, found if inside is None else found * inside.cpu().numpy())
+
+
+def _check_sound(job: Job) -> None:
+    if not bool(job.sound):
+        raise CheckpointError(
+            "The network's output holds NaN or infinite values; its weights are damaged or do not fit the "
+            "preprocessing. Check them with `suprem zoo verify`."
+        )

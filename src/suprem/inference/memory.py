@@ -13,10 +13,22 @@ from typing import Any
 from suprem._files import parse_size
 from suprem.errors import ConfigurationError
 
-__all__ = ["CHUNK_BYTES", "INTERPOLATED_SLICES", "Demand", "PeakMeter", "Plan", "make_plan", "resident_bytes"]
+__all__ = [
+    "CHUNK_BYTES",
+    "DEVICE_CHUNK_BYTES",
+    "INTERPOLATED_SLICES",
+    "Demand",
+    "PeakMeter",
+    "Plan",
+    "make_plan",
+    "resident_bytes",
+]
 
 CHUNK_BYTES = 48 * 2**20
 """Size of the temporaries while a finished slab becomes labels."""
+
+DEVICE_CHUNK_BYTES = 512 * 2**20
+"""The same on a GPU, which many small steps would keep waiting."""
 
 INTERPOLATED_SLICES = 32
 """Scan slices that are interpolated at a time."""
@@ -110,6 +122,7 @@ class Demand:
         window_bytes: memory of one window in the network, measured by running one.
         open_voxels: the most accumulator voxels open at once, for a window batch.
         device_free: free memory of the GPU that holds the accumulators and runs the windows; ``None`` on a CPU.
+        device_resident: bytes of scan, input and labels on the GPU; 0 where they stay in RAM.
         postprocess: masks will be post-processed.
         probabilities: probabilities will be read, one class at a time.
         windows: number of windows to run.
@@ -128,6 +141,7 @@ class Demand:
     window_bytes: int
     open_voxels: Callable[[int], int]
     device_free: int | None = None
+    device_resident: int = 0
     postprocess: bool = False
     probabilities: bool = False
     windows: int = 0
@@ -263,7 +277,7 @@ def _plan(demand: Demand, dtype: str, batch: int, limit: int | None) -> Plan:
         skipped=demand.skipped,
         limit=limit,
         bytes_by_purpose=purposes,
-        device_bytes=sum(computing.values()) + CHUNK_BYTES if on_gpu else 0,
+        device_bytes=sum(computing.values()) + DEVICE_CHUNK_BYTES + demand.device_resident if on_gpu else 0,
     )
 
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 
 from suprem._files import parse_size
 from suprem.errors import ConfigurationError
 from suprem.inference.blending import ClassChannels, WindowNetwork
 from suprem.inference.body import find_body
-from suprem.inference.devices import resolve_device, tensor_bytes, window_bytes
-from suprem.inference.engine import Job, Progress, Stopwatch, stream
-from suprem.inference.grid import ModelGrid
+from suprem.inference.devices import free_bytes, resolve_device, tensor_bytes, window_bytes
+from suprem.inference.engine import HostLabels, Job, Progress, Stopwatch, stream
+from suprem.inference.grid import InputBand, ModelGrid
 from suprem.inference.memory import Demand, Plan, make_plan, resident_bytes
+from suprem.inference.on_device import BodyLookup, DeviceLabels, DeviceScan, device_bytes
 from suprem.inference.postprocessing import check_profile, postprocess
 from suprem.inference.probabilities import ProbabilitySink
 from suprem.inference.segmentation import Segmentation, matching_class
@@ -36,7 +36,9 @@ _log = logging.getLogger(__name__)
 _PROFILES = ("default", "exhaustive")
 _PRECISIONS = ("float32", "bfloat16")
 # A CPU gains nothing from larger batches (measured), a GPU does.
-_BATCHES = {"cpu": (1,), "cuda": (4, 2, 1)}
+_BATCHES = {"cpu": (1,), "cuda": (8, 4, 2, 1)}
+
+_RESIDENT_FRACTION = 0.4
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ class Predictor:
                 planned(plan)
             labels = stream(job, plan.window_batch, getattr(torch, plan.dtype), progress)
             info = self._info(prepared)
-            undecided_ml = job.undecided * prod(job.grid.spacing_mm) / 1000
+            undecided_ml = job.channels.by_name(job.undecided) * prod(job.grid.spacing_mm) / 1000
             segmentation = Segmentation(self.classes, volume, job.grid, labels, info, undecided_ml.tolist())
             with clock.measure("postprocess"):
                 records = postprocess(segmentation, self._postprocess)
@@ -192,27 +194,54 @@ class Predictor:
 
     def _prepare(self, volume: Volume, clock: Stopwatch, probabilities: ProbabilitySink | None = None) -> _Prepared:
         contract = self._config.preprocessing
-        in_use = resident_bytes()
+        in_use, device_free = resident_bytes(), free_bytes(self.device)
         grid = ModelGrid.of(volume, contract.spacing_mm)
+        resident = device_bytes(grid, volume.array.nbytes, self._channels.store_bytes(grid.shape))
+        there = None
+        with clock.measure("copy"):
+            if self._on_device(resident, device_free):
+                there = DeviceScan(volume, grid, self.device)
         body, note = None, "not looked for: the exhaustive profile runs everywhere"
         if self._profile == "default":
             with clock.measure("body"):
-                body = find_body(volume, grid)
+                body = find_body(volume, grid, there.block_means if there else None)
             note = "found" if body is not None else "none found, so the whole volume was run"
         windows = plan_windows(grid.shape, contract.patch_size, self._overlap, mirror=self._flip)
         kept = [w for w in windows if body is None or body.touches(w.start, contract.patch_size)]
-        layout = SlabLayout(grid.shape, contract.patch_size, kept)
-        undecided = np.zeros(len(self.classes), dtype=np.int64)
-        contents = (volume, grid, contract.hu_window, body, layout, self._network, self._channels)
-        job = Job(*contents, self.device, clock, undecided, probabilities)
+        with clock.measure("input"):
+            source = there.input(contract.hu_window) if there else InputBand(volume, grid, contract.hu_window)
+        job = Job(
+            scan=volume,
+            grid=grid,
+            source=source,
+            body=body,
+            layout=SlabLayout(grid.shape, contract.patch_size, kept),
+            network=self._network,
+            channels=self._channels,
+            device=self.device,
+            clock=clock,
+            labels=(
+                DeviceLabels(self._channels, grid.shape, self.device)
+                if there
+                else HostLabels(self._channels, grid.shape)
+            ),
+            inside=BodyLookup(body, self.device).region,
+            undecided=torch.zeros(len(self._channels.rows), dtype=torch.int64, device=self.device),
+            sound=torch.ones((), dtype=torch.bool, device=self.device),
+            probabilities=probabilities,
+        )
         with clock.measure("plan"):
             if self._window_bytes is None:
                 self._window_bytes = window_bytes(self._network, contract.patch_size, self.device)
-            plan = make_plan(self._demand(job, len(windows) - len(kept), in_use), self._max_ram, batches=self._batches)
+            demand = self._demand(job, len(windows) - len(kept), in_use, device_free, resident if there else 0)
+            plan = make_plan(demand, self._max_ram, batches=self._batches)
         return _Prepared(job, plan, len(windows) - len(kept), note)
 
-    def _demand(self, job: Job, skipped: int, in_use: int) -> Demand:
-        on_gpu = self.device.type == "cuda"
+    def _on_device(self, resident: int, free: int | None) -> bool:
+        """Whether scan, input and labels go to the GPU: they must leave most of it to the network."""
+        return free is not None and resident <= _RESIDENT_FRACTION * free
+
+    def _demand(self, job: Job, skipped: int, in_use: int, device_free: int | None, resident: int) -> Demand:
         return Demand(
             model_shape=job.grid.shape,
             scan_shape=job.grid.scan_shape,
@@ -225,7 +254,8 @@ class Predictor:
             blends=job.network.blends,
             window_bytes=self._window_bytes or 0,
             open_voxels=job.layout.peak_voxels,
-            device_free=torch.cuda.mem_get_info(self.device)[0] if on_gpu else None,
+            device_free=device_free,
+            device_resident=resident,
             postprocess=self._postprocess != "none",
             probabilities=job.probabilities is not None,
             windows=len(job.layout.windows),

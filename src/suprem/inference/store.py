@@ -33,6 +33,10 @@ class LabelStore:
         """Size of the array in bytes."""
         return int(self._array.nbytes)
 
+    def fill(self, array: npt.NDArray[Any]) -> None:
+        """Replaces everything by an array of the kind that is kept, perhaps of a wider dtype."""
+        self._array[...] = array
+
     def mask(self, index: int) -> BoolArray:
         """Mask of one class, bool (X, Y, Z), a new array."""
         raise TypeError(f"{type(self).__name__} does not define mask.")
