@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from suprem._files import output_error
-from suprem.errors import ConfigurationError, brief
+from suprem.errors import ConfigurationError, SupremError, brief
 
 __all__ = ["Event", "Journal", "current_user"]
 
@@ -97,6 +97,8 @@ class Journal:
             with open(self.path, "a+b") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 yield OpenJournal(self, file)
+        except SupremError:  # of what else was done meanwhile; it says itself what was wrong
+            raise
         except OSError as error:
             raise output_error(self.path, error) from error
 

@@ -136,9 +136,9 @@ class Atlas:
         return self.root / "revisions" / key / f"{number:04d}"
 
     def revisions(self, key: str) -> tuple[int, ...]:
-        """Numbers of the accepted revisions of a case, ascending."""
-        events = self.journal.events("revision")
-        return tuple(sorted(int(event.facts["revision"]) for event in events if event.facts["case"] == key))
+        """Numbers of the accepted revisions of a case, ascending; reviews that changed nothing have none."""
+        events = [event.facts for event in self.journal.events("revision") if event.facts["case"] == key]
+        return tuple(sorted(int(facts["revision"]) for facts in events if facts["revision"] is not None))
 
     def labels(self, key: str) -> LabelSet:
         """The labels of a case that count now; structures nobody has annotated are left out.

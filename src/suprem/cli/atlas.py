@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from suprem.cli._atlas_ensemble import ensemble
+from suprem.cli._atlas_review import review_app
 
 __all__ = ["atlas_app"]
 
 atlas_app = typer.Typer(help="Grow a dataset: annotate, prioritise, review, release.", no_args_is_help=True)
 atlas_app.command("ensemble")(ensemble)
+atlas_app.add_typer(review_app, name="review")
 
 
 @atlas_app.command()
@@ -33,7 +35,7 @@ def status(
         "structures": list(opened.structures),
         "cases": len(opened.cases),
         "rounds": opened.round,
-        "revisions": len(opened.journal.events("revision")),
+        "revisions": sum(event.facts["revision"] is not None for event in opened.journal.events("revision")),
         "labels": labels,
     }
     if as_json:

@@ -111,8 +111,14 @@ def _required(name: str, fields: dict[str, str], key: str) -> str:
     return fields[key]
 
 
-def check_nrrd(path: Path, name: str, max_voxels: int) -> None:
+def check_nrrd(path: Path, name: str, max_voxels: int, *, layers: bool = False) -> None:
     """Checks the claims of a ``.nrrd`` file; its data must lie in the file itself.
+
+    Args:
+        path: The file.
+        name: What messages call it.
+        max_voxels: Largest number of values that is read at all.
+        layers: A first axis of several values per voxel is allowed, as in segmentations.
 
     Raises:
         VolumeError: the header is incomplete, points to another file, or claims more than the file can hold.
@@ -138,8 +144,11 @@ def check_nrrd(path: Path, name: str, max_voxels: int) -> None:
     if kind not in _NRRD_BYTES:
         raise VolumeError(f"{name} has voxels of type {kind!r}, not scalar numbers; export it as a scalar volume.")
     shape = _numbers(name, "sizes", _required(name, fields, "sizes"))
-    _check_scalar_kinds(name, fields)
-    check_dimensions(name, shape)
+    if layers and len(shape) == 4:
+        check_dimensions(name, shape[1:])
+    else:
+        _check_scalar_kinds(name, fields)
+        check_dimensions(name, shape)
     _check_spacing(name, " ".join(fields.get("spacings", "").split()[:3]))
     stored = path.stat().st_size - blank.end()
     encoding = _required(name, fields, "encoding").lower()

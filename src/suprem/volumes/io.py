@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from suprem._files import atomic_path
 from suprem.errors import ConfigurationError, VolumeError
@@ -20,15 +21,18 @@ from suprem.volumes.geometry import Array, Volume
 if TYPE_CHECKING:
     import SimpleITK as sitk  # noqa: N813 (its documented alias)
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_VOXELS", "image_suffix", "read_ct", "read_volume", "write_volume"]
+__all__ = ["IMAGE_SUFFIXES", "LPS_TO_RAS", "MAX_VOXELS", "image_suffix", "read_ct", "read_itk_image", "read_volume"]
+__all__ += ["write_volume"]
 
 _log = logging.getLogger(__name__)
 
 #: File name endings that can be read and written.
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 
+#: Changes the signs between the two frames; its own inverse.
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
 _MAX_SHEAR = 1e-3
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def image_suffix(path: str | os.PathLike[str]) -> str | None:
@@ -99,13 +103,7 @@ def _check_header(path: Path, name: str, max_voxels: int) -> None:
 
 
 def _read_itk(source: Path, name: str) -> Volume:
-    import SimpleITK as sitk  # noqa: N813
-
-    try:
-        image = sitk.ReadImage(str(source))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise VolumeError(f"{name} cannot be read ({reason}); export it again.") from error
+    image = _itk_image(source, name)
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise VolumeError(
             f"{name} has {image.GetNumberOfComponentsPerPixel()} values per voxel (colour?); export it as grey values."
@@ -116,16 +114,49 @@ def _read_itk(source: Path, name: str) -> Volume:
     return from_itk(image, name)
 
 
+def _itk_image(source: Path, name: str) -> "sitk.Image":
+    import SimpleITK as sitk  # noqa: N813
+
+    try:
+        return sitk.ReadImage(str(source))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise VolumeError(f"{name} cannot be read ({reason}); export it again.") from error
+
+
+def read_itk_image(source: Path) -> tuple[Array, npt.NDArray[np.float64], dict[str, str]]:
+    """An image whose claims were checked, with all of its components and header fields.
+
+    Returns:
+        (X, Y, Z), or (C, X, Y, Z) where a voxel has several values; affine to RAS mm; the fields.
+
+    Raises:
+        VolumeError: damaged, or not three-dimensional.
+    """
+    import SimpleITK as sitk  # noqa: N813
+
+    image = _itk_image(source, str(source))
+    if image.GetDimension() != 3:
+        raise VolumeError(f"{source} has {image.GetDimension()} spatial axes; save a three-dimensional image.")
+    facts = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    return sitk.GetArrayFromImage(image).T, _itk_affine(image), facts
+
+
+def _itk_affine(image: "sitk.Image") -> npt.NDArray[np.float64]:
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    result: npt.NDArray[np.float64] = LPS_TO_RAS @ affine
+    return result
+
+
 def from_itk(image: "sitk.Image", name: str) -> Volume:
     """A scalar 3-D SimpleITK image as a volume (a copy: views of SimpleITK's memory do not keep it alive)."""
     import SimpleITK as sitk  # noqa: N813
 
     if min(image.GetSpacing()) <= 0:
         raise VolumeError(f"{name} has spacing {image.GetSpacing()} mm; spacing must be positive. Export it again.")
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-    affine[:3, 3] = image.GetOrigin()
-    return Volume(sitk.GetArrayFromImage(image).T, _LPS_TO_RAS @ affine, name)
+    return Volume(sitk.GetArrayFromImage(image).T, _itk_affine(image), name)
 
 
 def to_itk(volume: Volume) -> "sitk.Image":
@@ -133,7 +164,7 @@ def to_itk(volume: Volume) -> "sitk.Image":
     import SimpleITK as sitk  # noqa: N813
 
     image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.T))
-    affine = _LPS_TO_RAS @ volume.affine
+    affine = LPS_TO_RAS @ volume.affine
     image.SetSpacing(volume.spacing_mm)
     image.SetOrigin(affine[:3, 3].tolist())
     image.SetDirection((affine[:3, :3] / volume.spacing_mm).ravel().tolist())
