@@ -1,6 +1,7 @@
 """Segmentations as 3D Slicer saves them."""
 
 import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from suprem.errors import UnknownNameError, VolumeError
-from suprem.volumes.slicer import read_segmentation, terminology_entry, write_segmentation
+from suprem.volumes.slicer import read_segmentation, terminology_entry, write_points, write_segmentation
 
 SHAPE = (7, 5, 4)
 AFFINE = np.array([[1.5, 0, 0, -10.0], [0, 2.0, 0, 20.5], [0, 0, 3.0, 5.0], [0, 0, 0, 1]])
@@ -78,6 +79,15 @@ def test_terminology() -> None:
     assert parts[5:] == ["SCT^64033007^Kidney", "^^"]  # of either side
     assert terminology_entry("lung_right").split("~")[2:4] == ["SCT^39607008^Lung", "SCT^24028007^Right"]
     assert terminology_entry("flux capacitor").split("~")[2] == "SCT^85756007^Tissue"
+
+
+def test_points(tmp_path: Path) -> None:
+    path = tmp_path / "points.mrk.json"
+    write_points(path, [("aorta", "leaks, here", (10.0, -20.5, 3.0)), ("liver", "hole", (0.0, 1.0, 2.0))])
+    (markup,) = json.loads(path.read_text())["markups"]
+    assert (markup["type"], markup["coordinateSystem"]) == ("Fiducial", "LPS")
+    found = [(point["label"], point["description"], point["position"]) for point in markup["controlPoints"]]
+    assert found == [("aorta", "leaks, here", [-10.0, 20.5, 3.0]), ("liver", "hole", [0.0, -1.0, 2.0])]
 
 
 def _file(path: Path, layers: np.ndarray, fields: str) -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suprem.errors import ConfigurationError, LabelSpaceError, UnknownNameError, VolumeError
+from suprem.errors import ConfigurationError, LabelSpaceError, OutputError, UnknownNameError, VolumeError
 from suprem.volumes import Volume
 from suprem.volumes import _chunks as chunks
 from suprem.volumes.store import Store, StoreSettings, create_store, write_case, write_index
@@ -100,6 +100,19 @@ def test_a_killed_write_leaves_no_case(tmp_path: Path, monkeypatch: pytest.Monke
     (leftover / "case.json").write_text("{")
     assert [r.key for r in write_index(tmp_path)] == ["word/b"]
     assert not leftover.exists()
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")  # not on Windows
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    create_store(tmp_path, StoreSettings((1.5, 1.5, 2.0)))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**14, limits[1]))  # the CT takes 60 kB
+    try:
+        with pytest.raises(OutputError, match="No space is left"):
+            _write(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list((tmp_path / "cases" / "word").iterdir())
 
 
 def test_unlabelled_case(tmp_path: Path) -> None:

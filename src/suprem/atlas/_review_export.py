@@ -29,7 +29,7 @@ from suprem.errors import ConfigurationError
 from suprem.volumes.geometry import Volume
 from suprem.volumes.io import write_volume
 from suprem.volumes.itksnap import write_label_file
-from suprem.volumes.slicer import write_segmentation
+from suprem.volumes.slicer import write_points, write_segmentation
 
 __all__ = ["Handout", "export_cases"]
 
@@ -208,6 +208,8 @@ def _write_case(atlas: Atlas, ticket: Ticket, labels: LabelSet, folder: Path) ->
         values = ranking.read_attention(priority, ticket.case, labels.shape)
         write_volume(Volume(values, labels.affine, ticket.case), folder / "attention.nii.gz")
     _write_regions(folder / "what-to-look-at.csv", regions, labels)
+    places = [(r.structure, r.reason, _place_mm(r, labels).tolist()) for r in regions]
+    write_points(folder / "what-to-look-at.mrk.json", places)
     text = _instructions(ticket, labels, doubtful, regions, attention)
     (folder / "what-to-look-at.md").write_text(text, encoding="utf-8")
     files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
@@ -256,6 +258,7 @@ def _instructions(
     lines += ["## Files", "", "- `ct.nii.gz`: the CT in HU."]
     lines.append("- `labels.seg.nrrd`: all structures, for 3D Slicer. Those in doubt have the status *flagged*.")
     lines.append("- `labels.nii.gz`, `labels.label.txt`: the same for ITK-SNAP, one structure per voxel.")
+    lines.append("- `what-to-look-at.mrk.json`: the places of the table above, for 3D Slicer.")
     if attention:
         lines.append("- `attention.nii.gz`: where to look, 0 to 255, as an overlay.")
     lines += ["", "Correct one of the two label files, save it under its name, and keep `ticket.json`.", ""]

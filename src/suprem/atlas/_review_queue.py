@@ -75,7 +75,7 @@ def _reviews(atlas: Atlas) -> list[Event]:
 
 
 def _measured(event: Event) -> dict[str, Mapping[str, float]]:
-    return {**event.facts["changed"], **event.facts["conflicting"]}
+    return {**event.facts["changed"], **event.facts.get("conflicting", {})}
 
 
 def review_rows(atlas: Atlas) -> tuple[ReviewRow, ...]:
@@ -90,7 +90,7 @@ def review_rows(atlas: Atlas) -> tuple[ReviewRow, ...]:
         ticket = event.facts["ticket"]
         for case in event.facts["cases"]:
             back = [found for found in reviews if _of(found, ticket, case)]
-            minutes = [found.facts["minutes"] for found in back if found.facts["minutes"] is not None]
+            minutes = [found.facts["minutes"] for found in back if found.facts.get("minutes") is not None]
             rows.append(
                 ReviewRow(
                     ticket=ticket,
@@ -164,7 +164,7 @@ def stop_report(
         outstanding=len(handed - cases),
         major=major,
         share=share,
-        minutes=sum(event.facts["minutes"] or 0.0 for event in reviews),
+        minutes=sum(event.facts.get("minutes") or 0.0 for event in reviews),
         met=met,
         text=f"{found}, at most {max_share:.0%} may: {reason}.",
     )

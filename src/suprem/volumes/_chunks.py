@@ -25,14 +25,16 @@ def write(array: npt.NDArray[Any], path: Path) -> None:
     Args:
         array: (X, Y, Z), any integer dtype.
         path: File that does not exist yet, ending in ``.b2nd``.
+
+    Raises:
+        OSError: the disk is full, or the place cannot be written.
     """
     import blosc2
 
     edges = tuple(min(_EDGE, n) for n in array.shape)
-    blosc2.asarray(
+    compressed = blosc2.asarray(
         np.ascontiguousarray(array),
-        urlpath=str(path),
-        mode="w",
+        contiguous=True,
         chunks=edges,
         blocks=tuple(min(_BLOCK, n) for n in edges),
         cparams={
@@ -42,6 +44,8 @@ def write(array: npt.NDArray[Any], path: Path) -> None:
             "nthreads": 1,
         },
     )
+    # Not by the library, which cannot tell a full disk from any other error.
+    path.write_bytes(compressed.to_cframe())
 
 
 def open_array(path: Path, shape: tuple[int, int, int], dtypes: tuple[str, ...]) -> Any:

@@ -1,11 +1,13 @@
-"""Segmentations of 3D Slicer (``.seg.nrrd``): an NRRD image and, in its header, what each value means.
+"""Files of 3D Slicer: segmentations (``.seg.nrrd``) and points (``.mrk.json``).
 
-Structures that share voxels lie in different *layers*, the first axis of the array. Slicer crops a layer to the extent
-of its first segment, so every segment is given the extent of the whole grid. The fields are those that Slicer documents
-(https://slicer.readthedocs.io, developer guide, "Segmentations").
+A segmentation is an NRRD image and, in its header, what each value means. Structures that share voxels lie in several
+*layers*, the first axis of the array. Slicer crops a layer to the extent of its first segment, so each segment is given
+the extent of the whole grid. The fields are those that Slicer documents: https://slicer.readthedocs.io, developer
+guide, "Segmentations".
 """
 
 import gzip
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,10 +23,15 @@ from suprem.labels import Code, color, list_structures, structure
 from suprem.volumes._claims import MAX_VOXELS, check_nrrd
 from suprem.volumes.io import LPS_TO_RAS, read_itk_image
 
-__all__ = ["Segment", "Segmentation", "read_segmentation", "terminology_entry", "write_segmentation"]
+__all__ = ["Segment", "Segmentation", "read_segmentation", "terminology_entry", "write_points"]
+__all__ += ["write_segmentation"]
 
 _CONTEXT = "Segmentation category and type - DICOM master list"
 _REGIONS = "Anatomic codes - DICOM master list"
+_MARKUPS = (
+    "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
+    "markups-schema-v1.0.3.json#"
+)
 _TISSUE = Code("SCT", "85756007", "Tissue")
 _FLAGGED = "Segmentation.Status:flagged"
 _FIELD = re.compile(r"Segment(\d+)_(\w+)")
@@ -213,6 +220,32 @@ def terminology_entry(name: str) -> str:
 
 def _coded(code: Code | None) -> str:
     return "^".join((code.scheme, code.value, code.meaning)) if code else "^^"
+
+
+def write_points(path: Path, points: Iterable[tuple[str, str, Sequence[float]]]) -> None:
+    """Writes places that Slicer lists and jumps to.
+
+    Args:
+        path: To make; it ends in ``.mrk.json``.
+        points: Name, description, and RAS mm (right, front, head) of each.
+
+    Raises:
+        OutputError: the disk is full, or the place cannot be written.
+    """
+    marks = [
+        {"id": str(number), "label": name, "description": text, "position": [-x, -y, z], "positionStatus": "defined"}
+        for number, (name, text, (x, y, z)) in enumerate(points, start=1)
+    ]
+    markup = {
+        "type": "Fiducial",
+        "coordinateSystem": "LPS",
+        "coordinateUnits": "mm",
+        "lastUsedControlPointNumber": len(marks),
+        "controlPoints": marks,
+    }
+    with atomic_path(path) as temporary:
+        content = {"@schema": _MARKUPS, "markups": [markup]}
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_segmentation(path: str | Path, *, max_voxels: int = MAX_VOXELS) -> Segmentation:
