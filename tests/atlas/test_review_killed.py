@@ -134,7 +134,8 @@ def test_killed_anywhere(atlas: Atlas, tmp_path: Path) -> None:
         save(folder, {**masks_of(atlas.labels(case)), **random_masks(number, ("spleen", "aorta", "liver"))})
         folders.append((person, folder))
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["suprem.atlas.review", "tests.atlas.review_cases"])
+    # What is imported late would take nearly all of the calls.
+    context.set_forkserver_preload(["SimpleITK", "blosc2", "suprem.atlas.review", "tests.atlas.review_cases"])
     calls = context.Value("q", 0)
 
     def start(root: Path, fatal: int) -> int | None:

@@ -27,13 +27,11 @@ MASK_FOLDERS = ("masks", "segmentations")
 
 
 class Returned(Protocol):
-    """Masks of one case as they came back.
+    """Masks of one case as they came back."""
 
-    Attributes:
-        names: canonical names of the structures that are in the file; all others were left as they are.
-    """
-
-    names: tuple[str, ...]
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Canonical names of the structures that are in the file; all others were left as they are."""
 
     def mask(self, name: str) -> BoolArray:
         """Voxels of a structure on the stored grid, bool (X, Y, Z), a new array."""
