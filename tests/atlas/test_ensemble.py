@@ -129,7 +129,9 @@ def test_what_has_not_changed_is_taken_over(store: Path, models: list[str], tmp_
     assert all(after[name] == before[name] for name in before if name != "events")
     make_case(own, "b", 1)
     write_index(own)
-    wider = run_ensemble(Atlas.open(atlas.root), [models[0], other, models[2]], device="cpu")
+    grown = Atlas.open(atlas.root)
+    assert grown.labels("own/b").structures == ()  # the case waits for a round
+    wider = run_ensemble(grown, [models[0], other, models[2]], device="cpu")
     assert (wider.round, wider.predicted, wider.linked) == (3, 3, 3)
 
 
@@ -283,5 +285,5 @@ def test_crashes_leave_what_an_undisturbed_run_leaves(
     ]
     done = subprocess.run([*words, *models], capture_output=True, text=True, check=False, cwd=repository)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split()[0]) >= 3
+    assert int(done.stdout.split()[0]) >= (3 if seed else 1)
     assert content(tmp_path / "atlas") == content(finished.root)
