@@ -137,8 +137,8 @@ class Round:
         self._write_failures(folder / FAILURES)
         if not self._failures:
             models = [{"name": model.name, "version": model.version} for model in self._models]
-            facts = {"round": self._number, "models": models, "fusion": self._fusion, "cases": len(atlas.cases)}
-            atlas.journal.append("ensemble", **facts)
+            number, cases = self._number, len(atlas.cases)
+            atlas.journal.append("ensemble", round=number, models=models, fusion=self._fusion, cases=cases)
         return self._report(finished=not self._failures)
 
     def _ended(

@@ -153,8 +153,9 @@ def staple(raters: Sequence[Rater], name: str) -> BoolArray:
         common &= mask
     if np.array_equal(union, common):
         return union
+    del common
     box = _box(union)
-    union[box] = _staple([rater.mask(name)[box] for rater in raters])
+    union[box] = _staple([rater.mask(name)[box].copy() for rater in raters])
     return union  # outside the box there is nothing
 
 

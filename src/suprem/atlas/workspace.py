@@ -168,7 +168,8 @@ class Atlas:
     def _layers(self, key: str) -> list[Path]:
         """Folders of labels beside those of the dataset, the most trusted first."""
         folders = [self.revision_folder(key, n) for n in reversed(self.revisions(key))]
-        return [*folders, self.pseudo_folder(self.round, key)] if self.round else folders
+        pseudo = self.pseudo_folder(self.round, key)
+        return [*folders, pseudo] if pseudo.is_dir() else folders  # a case that came later waits for the next round
 
 
 def expert_labels(store: Store, key: str, structures: tuple[str, ...]) -> LabelSet:

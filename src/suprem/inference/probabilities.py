@@ -112,7 +112,7 @@ class ProbabilityFile:
             for number, of_class in enumerate(layers):
                 for layer, plane in zip(range(z.start, z.stop), of_class, strict=True):
                     start = ((number * z_size + layer) * x_size + x.start) * y_size
-                    _write_all(self._file.fileno(), memoryview(plane).cast("B"), start)
+                    _write_all(self._file.fileno(), plane.data.cast("B"), start)
         except OSError as error:
             raise output_error(self._folder, error) from error
 
@@ -132,7 +132,7 @@ class ProbabilityFile:
         np.maximum(values, 128, out=values, where=mask)
         np.minimum(values, 127, out=values, where=~mask)
         try:
-            _write_all(self._file.fileno(), memoryview(values.transpose(2, 0, 1)).cast("B"), number * values.size)
+            _write_all(self._file.fileno(), values.transpose(2, 0, 1).data.cast("B"), number * values.size)
         except OSError as error:
             raise output_error(self._folder, error) from error
 
@@ -146,7 +146,7 @@ class ProbabilityFile:
         start, stop, _ = (layers or slice(None)).indices(z)
         found = np.empty((stop - start, x, y), dtype=np.uint8)
         place = (matching_class(name, self.classes, "the prediction") * z + start) * x * y
-        view = memoryview(found).cast("B")
+        view = found.data.cast("B")
         while view:
             count = os.preadv(self._file.fileno(), [view], place)
             if not count:
