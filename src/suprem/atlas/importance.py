@@ -1,0 +1,141 @@
+"""From the scores of all cases to one number per case: how much it deserves a look before the others."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from suprem.atlas.scores import SCORES, StructureScores
+from suprem.errors import ConfigurationError
+
+__all__ = ["DEFAULT_WEIGHTS", "Importance", "Weights", "importance", "robust_z"]
+
+Floats = npt.NDArray[np.float64]
+
+_SMALL_ML = 0.1
+"""Volumes well below this count as none."""
+_FLOOR = 0.25
+"""Least deviation of the logarithm of a volume; where most cases have none, the median deviation is 0."""
+_ENOUGH = 8
+"""From so many cases on, they say what is usual."""
+_COMMON_BITS = 2.0
+"""What is absent in more than a quarter of the cases is no surprise."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much each score counts.
+
+    Attributes:
+        uncertainty: of the models, each on its own.
+        consistency: between models, and with the labels.
+        overlap: of structures.
+
+    Raises:
+        ConfigurationError: one is negative, or all are 0.
+    """
+
+    uncertainty: float = 1.0
+    consistency: float = 1.0
+    overlap: float = 1.0
+
+    def __post_init__(self) -> None:
+        values = [getattr(self, name) for name in SCORES]
+        if not all(math.isfinite(v) and v >= 0 for v in values) or not any(values):
+            raise ConfigurationError(f"The weights are {values}; none may be negative, and one must be positive.")
+
+
+DEFAULT_WEIGHTS = Weights()
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Of one case, and of each of its structures.
+
+    Attributes:
+        value: of the case, 0 or more.
+        scores: score -> its largest value over the structures, in robust deviations from the median.
+        structures: structure -> importance; the largest first, those without any left out.
+        missing: structures that are absent here and present in most cases.
+    """
+
+    value: float
+    scores: Mapping[str, float]
+    structures: Mapping[str, float]
+    missing: tuple[str, ...]
+
+
+def robust_z(values: Sequence[float] | Floats, *, floor: float = _FLOOR) -> Floats:
+    """How far values lie above their median, in robust deviations; 0 below it.
+
+    Args:
+        values: One per case, NaN where there is none. Of fewer than eight the median counts as 0 and the deviation as
+            ``floor``: so few do not say what is usual.
+        floor: Is added to the deviation, 1.4826 times the median absolute deviation.
+
+    Example:
+        >>> robust_z([0.0, 0.0, 1.0], floor=0.25).tolist()
+        [0.0, 0.0, 4.0]
+    """
+    array = np.asarray(values, dtype=np.float64)
+    known = array[np.isfinite(array)]
+    median = spread = 0.0
+    if len(known) >= _ENOUGH:
+        median = float(np.median(known))
+        spread = 1.4826 * float(np.median(np.abs(known - median)))
+    return np.where(np.isfinite(array), np.maximum(array - median, 0.0) / (spread + floor), 0.0)
+
+
+def importance(
+    scores: Mapping[str, Mapping[str, StructureScores]], weights: Weights = DEFAULT_WEIGHTS
+) -> dict[str, Importance]:
+    """Importance of each case.
+
+    Args:
+        scores: Case -> structure -> scores. They are compared with those of the other cases, so give all.
+        weights: Of the three scores.
+
+    Example:
+        >>> clean = StructureScores(0.0, 0.0, 0.0, {"labels": 30.0})
+        >>> doubtful = StructureScores(0.0, 4.0, 0.0, {"labels": 30.0})
+        >>> found = importance({"a": {"spleen": clean}, "b": {"spleen": doubtful}})
+        >>> found["b"].value > found["a"].value, list(found["b"].structures)
+        (True, ['spleen'])
+    """
+    cases = list(scores)
+    names = list(dict.fromkeys(name for found in scores.values() for name in found))
+    z: dict[str, dict[str, Floats]] = {}
+    absent: dict[str, Floats] = {}
+    for name in names:
+        mine = [scores[case].get(name) for case in cases]
+        z[name] = {score: robust_z([_amount(s, score) for s in mine]) for score in SCORES}
+        absent[name] = _surprise([None if s is None else s.present for s in mine])
+    result = {}
+    for i, case in enumerate(cases):
+        total = {
+            name: float(sum(getattr(weights, score) * z[name][score][i] for score in SCORES) + absent[name][i])
+            for name in names
+        }
+        own = {score: max((float(z[name][score][i]) for name in names), default=0.0) for score in SCORES}
+        order = sorted((name for name in names if total[name] > 0), key=lambda name: -total[name])
+        missing = tuple(name for name in names if absent[name][i] > 0)
+        value = max(total.values(), default=0.0)
+        result[case] = Importance(value, own, {name: total[name] for name in order}, missing)
+    return result
+
+
+def _amount(scores: StructureScores | None, score: str) -> float:
+    """Logarithm of a score; NaN where nobody sees the structure: that tells nothing about those that have it."""
+    if scores is None or not scores.seen:
+        return math.nan
+    return math.log1p(getattr(scores, f"{score}_ml") / _SMALL_ML)
+
+
+def _surprise(present: Sequence[bool | None]) -> Floats:
+    """Bits beyond the usual of a structure's absence in a case, 0 where it is present or unknown."""
+    known = [p for p in present if p is not None]
+    absent = sum(not p for p in known)
+    bits = -math.log2((absent + 1) / (len(known) + 2)) - _COMMON_BITS
+    return np.array([max(0.0, bits) if p is False else 0.0 for p in present])
