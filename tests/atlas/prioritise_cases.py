@@ -13,9 +13,9 @@ from suprem.volumes.store import StoreSettings, create_store, write_case, write_
 SHAPE, AFFINE = (40, 24, 20), np.diag([3.0, 3.0, 3.0, 1.0])
 STRUCTURES, MODELS = ("spleen", "liver"), ("model.a", "model.b", "model.c")
 CASES = 12
-NO_SPLEEN, HOLE, EXPERT = "own/c04", "own/c09", "own/c11"
-"""A case whose labels lack the spleen, one where two models and the labels have a hole in the liver, and one that is
-annotated by experts throughout."""
+NO_SPLEEN, HOLE, EXPERT, NEVER = "own/c04", "own/c09", "own/c11", "own/c06"
+"""A case whose labels lack the spleen, one where two models and the labels have a hole in the liver, one that is
+annotated by experts throughout, and one in whose spleen nobody believes."""
 
 
 def organs(number: int) -> dict[str, np.ndarray]:
@@ -62,6 +62,7 @@ def write_round(atlas: Atlas, round_: int, key: str, number: int) -> None:
     """Predictions and fused labels of one case."""
     rng = np.random.default_rng([round_, number])
     masks, hole = organs(number), np.zeros(SHAPE, dtype=bool)
+    masks["spleen"] &= key != NEVER
     hole[24:32, 8:15, 7:14] = key == HOLE
     for index, name in enumerate(MODELS):
         values = {}

@@ -13,7 +13,7 @@ from suprem.atlas.ranking import read_attention, read_ranking, read_regions
 from suprem.atlas.workspace import Atlas
 from suprem.cli import main
 from suprem.errors import ConfigurationError
-from tests.atlas.prioritise_cases import EXPERT, HOLE, MODELS, NO_SPLEEN, SHAPE, make_atlas, write_round
+from tests.atlas.prioritise_cases import EXPERT, HOLE, MODELS, NEVER, NO_SPLEEN, SHAPE, make_atlas, organs, write_round
 
 
 @pytest.fixture
@@ -35,6 +35,9 @@ def test_planted_errors_come_first(atlas: Atlas) -> None:
     assert reasons[HOLE] == "1 of 3 models sees liver here, the label does not"
     (region,) = [r for r in report.regions if r.case == HOLE]
     assert (24 <= region.x < 32, 8 <= region.y < 15, 7 <= region.z < 14) == (True, True, True)
+    (absent,) = [r for r in report.regions if r.case == NEVER and r.structure == "spleen"]
+    assert absent.reason == "nobody sees spleen, which most cases have; it should be about here"
+    assert organs(6)["spleen"][absent.x, absent.y, absent.z]
     attention = read_attention(folder, HOLE, SHAPE)
     assert attention[region.x, region.y, region.z] == 191  # 255 * 4 * 1/4 * 3/4
     (event,) = atlas.journal.events("priority")
@@ -101,7 +104,7 @@ def test_command_and_page(atlas: Atlas, capsys: pytest.CaptureFixture[str]) -> N
     assert "11 cases ranked, 11 scored, 0 scored before, 1 with nothing left" in out
     assert "3 of 3 models see spleen here, the label does not" in " ".join(out.split())
     page = (atlas.priority_folder(1) / "index.html").read_text()
-    assert page.count("data:image/png") == 2  # the third has no place in doubt
+    assert page.count("data:image/png") == 3
     assert not re.search(r"(?:src|href)=\"(?!data:|#)", page)
     assert "://" not in re.sub(r"data:image/png[^\"]*", "", page)
     assert page.index(f"1. {NO_SPLEEN}") < page.index(f"2. {HOLE}")

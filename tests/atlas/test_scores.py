@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
-from suprem.atlas.importance import Weights, importance, robust_z
+from suprem.atlas.importance import Weights, expected_centre, importance, robust_z
 from suprem.atlas.label_set import LabelSet, Provenance
 from suprem.atlas.predictions import Prediction, write_prediction
 from suprem.atlas.regions import Votes, find_regions, reason
@@ -60,6 +60,7 @@ def test_certain_and_alike_is_nothing(tmp_path: Path) -> None:
     assert (scores.uncertainty_ml, scores.consistency_ml, scores.overlap_ml) == (0, 0, 0)
     assert not found.attention.any()
     assert not found.strongest.any()
+    assert scores.centre == (8.5, 8.5, 8.5)
 
 
 @pytest.mark.parametrize(("seeing", "expected"), [(0, 0.0), (1, 0.75), (2, 1.0), (3, 0.75), (4, 0.0)])
@@ -137,6 +138,7 @@ def test_slabs_equal_the_whole(tmp_path: Path, slab: int, exclusive: bool) -> No
     assert whole.attention.any()
     for name in ("attention", "strongest", "cause"):
         assert np.array_equal(getattr(whole, name), getattr(parts, name))
+    assert [s.centre for s in parts.structures.values()] == [s.centre for s in whole.structures.values()]
     assert {n: tuple(s.volumes_ml.items()) for n, s in whole.structures.items()} == {
         n: tuple(s.volumes_ml.items()) for n, s in parts.structures.items()
     }
@@ -208,6 +210,19 @@ def test_absent_where_it_is_common() -> None:
     assert found["c3"].missing == ("spleen",)
     assert found["c3"].value > 0
     assert not any(one.missing for case, one in found.items() if case != "c3")
+
+
+def test_where_a_missing_structure_should_be() -> None:
+    def case(shift: float, *, present: bool = True) -> dict[str, StructureScores]:
+        places = {"liver": (10.0 + shift, 20.0, 30.0), "aorta": (0.0, 5.0 + shift, 0.0), "spleen": (1.0, 2.0, 3.0)}
+        gone = () if present else ("spleen",)
+        return {n: StructureScores(0, 0, 0, {}, None if n in gone else p) for n, p in places.items()}
+
+    cases = {"a": case(0.0), "b": case(1.0), "c": case(2.0), "d": case(11.0, present=False)}
+    # From the liver the spleen is at -10, -18, -27, from the aorta at 1, -4, 3: the median of a, b and c.
+    expected = np.mean([np.add((21, 20, 30), (-10, -18, -27)), np.add((0, 16, 0), (1, -4, 3))], axis=0)
+    assert expected_centre(cases, "d", "spleen") == pytest.approx(expected)
+    assert expected_centre({"d": cases["d"]}, "d", "spleen") is None
 
 
 def test_weights() -> None:

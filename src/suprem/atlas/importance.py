@@ -10,7 +10,7 @@ import numpy.typing as npt
 from suprem.atlas.scores import SCORES, StructureScores
 from suprem.errors import ConfigurationError
 
-__all__ = ["DEFAULT_WEIGHTS", "Importance", "Weights", "importance", "robust_z"]
+__all__ = ["DEFAULT_WEIGHTS", "Importance", "Weights", "expected_centre", "importance", "robust_z"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -124,6 +124,36 @@ def importance(
         value = max(total.values(), default=0.0)
         result[case] = Importance(value, own, {name: total[name] for name in order}, missing)
     return result
+
+
+def expected_centre(
+    scores: Mapping[str, Mapping[str, StructureScores]], case: str, structure: str
+) -> tuple[float, float, float] | None:
+    """Where a structure should lie in a case that lacks it, as a voxel.
+
+    The median over the other cases of the way from each other structure to it, averaged over those that the case has.
+
+    Args:
+        scores: Case -> structure -> scores.
+        case: That lacks it.
+        structure: That is missing.
+
+    Returns:
+        x, y and z; ``None`` where no other case has it together with one that the case has.
+    """
+    places = []
+    for name, own in scores[case].items():
+        ways = [
+            np.subtract(found[structure].centre, found[name].centre)
+            for found in scores.values()
+            if structure in found and name in found and found[structure].centre and found[name].centre
+        ]
+        if own.centre is not None and ways:
+            places.append(own.centre + np.median(ways, axis=0))
+    if not places:
+        return None
+    x, y, z = (float(value) for value in np.mean(places, axis=0))
+    return x, y, z
 
 
 def _amount(scores: StructureScores | None, score: str) -> float:

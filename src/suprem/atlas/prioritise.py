@@ -8,7 +8,7 @@ from typing import Any
 
 from suprem._files import atomic_path, check_writable, remove_leftovers
 from suprem._workers import map_unordered
-from suprem.atlas.importance import DEFAULT_WEIGHTS, Importance, Weights, importance
+from suprem.atlas.importance import DEFAULT_WEIGHTS, Importance, Weights, expected_centre, importance
 from suprem.atlas.predictions import Prediction
 from suprem.atlas.ranking import CasePriority, Region, attention_path, write_ranking, write_regions
 from suprem.atlas.regions import FoundRegion, find_regions
@@ -128,40 +128,53 @@ def prioritise(
         if names
     ]
     waiting = [task for task in tasks if _read(folder, task) is None]
-    problems: dict[str, str] = {}
-    for done, (task, outcome) in enumerate(map_unordered(_work, waiting, jobs=jobs, scheduler=scheduler), start=1):
-        if isinstance(outcome, Exception):
-            problems[task.case] = brief(outcome)
-        if progress is not None:
-            progress(PriorityStep(task.case, done, len(waiting), problems.get(task.case)))
+    problems = _run(waiting, jobs, scheduler, progress)
     scored = {task.case: found for task in tasks if (found := _read(folder, task)) is not None}
     found = importance({case: one.structures for case, one in scored.items()}, weights)
     ranking = _ranking(found)
-    regions = _regions(ranking, found, scored)
-    write_regions(folder, regions)
-    write_ranking(folder, ranking)
     fresh = {task.case for task in waiting}
     report = PriorityReport(
         number,
         ranking,
-        regions,
-        tuple(sorted(fresh - set(problems))),
+        _regions(atlas, ranking, found, scored),
+        tuple(case for case in scored if case in fresh),
         tuple(case for case in scored if case not in fresh),
         tuple(case for case, names in open_structures.items() if not names),
         problems,
         asdict(weights),
         tolerance_mm,
     )
+    _finish(atlas, report)
+    return report
+
+
+def _run(
+    waiting: list[_Task], jobs: int, scheduler: str | None, progress: Callable[[PriorityStep], None] | None
+) -> dict[str, str]:
+    """Scores cases; returns those that could not be scored, and why."""
+    problems: dict[str, str] = {}
+    for done, (task, outcome) in enumerate(map_unordered(_work, waiting, jobs=jobs, scheduler=scheduler), start=1):
+        if isinstance(outcome, Exception):
+            problems[task.case] = brief(outcome)
+        if progress is not None:
+            progress(PriorityStep(task.case, done, len(waiting), problems.get(task.case)))
+    return problems
+
+
+def _finish(atlas: Atlas, report: PriorityReport) -> None:
+    """Writes the tables, and last that they are there."""
+    folder = atlas.priority_folder(report.round)
+    write_regions(folder, report.regions)
+    write_ranking(folder, report.ranking)
     atlas.journal.append(
         "priority",
-        round=number,
-        cases=len(ranking),
+        round=report.round,
+        cases=len(report.ranking),
         reviewed=len(report.reviewed),
-        failed=sorted(problems),
-        weights=asdict(weights),
-        tolerance_mm=tolerance_mm,
+        failed=sorted(report.problems),
+        weights=dict(report.weights),
+        tolerance_mm=report.tolerance_mm,
     )
-    return report
 
 
 def to_review(atlas: Atlas, number: int) -> dict[str, tuple[str, ...]]:
@@ -239,10 +252,15 @@ def _read(folder: Path, task: _Task) -> _Scored | None:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != _FORMAT or content["inputs"] != task.inputs:
             return None
-        structures = {str(name): StructureScores(**scores) for name, scores in content["structures"].items()}
+        structures = {str(name): _structure_scores(facts) for name, facts in content["structures"].items()}
         return _Scored(structures, tuple(FoundRegion(**region) for region in content["regions"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # spoilt: it is made again
         return None
+
+
+def _structure_scores(facts: dict[str, Any]) -> StructureScores:
+    centre = facts.pop("centre")
+    return StructureScores(**facts, centre=None if centre is None else (centre[0], centre[1], centre[2]))
 
 
 def _ranking(found: Mapping[str, Importance]) -> tuple[CasePriority, ...]:
@@ -255,9 +273,13 @@ def _ranking(found: Mapping[str, Importance]) -> tuple[CasePriority, ...]:
 
 
 def _regions(
-    ranking: tuple[CasePriority, ...], found: Mapping[str, Importance], scored: Mapping[str, _Scored]
+    atlas: Atlas, ranking: tuple[CasePriority, ...], found: Mapping[str, Importance], scored: Mapping[str, _Scored]
 ) -> tuple[Region, ...]:
-    """Regions of all cases: each has the part of its structure's importance that its attention has in all of them."""
+    """Regions of all cases: each has the part of its structure's importance that its attention has in all of them.
+
+    A structure that nobody sees though most cases have it is a region without a volume, where it should be.
+    """
+    everything = {case: one.structures for case, one in scored.items()}
     result = []
     for row in ranking:
         regions, structures = scored[row.case].regions, found[row.case].structures
@@ -266,5 +288,12 @@ def _regions(
             whole = sum(other.attention_ml for other in regions if other.structure == one.structure)
             value = structures.get(one.structure, 0.0) * one.attention_ml / whole if whole else 0.0
             rows.append(Region(row.case, one.structure, value, one.x, one.y, one.z, one.volume_ml, one.reason))
+        for name in found[row.case].missing:
+            place = None if everything[row.case][name].seen else expected_centre(everything, row.case, name)
+            if place is not None:
+                shape = atlas.store.record(row.case).shape
+                x, y, z = (min(max(round(at), 0), size - 1) for at, size in zip(place, shape, strict=True))
+                why = f"nobody sees {name.replace('_', ' ')}, which most cases have; it should be about here"
+                rows.append(Region(row.case, name, structures[name], x, y, z, 0.0, why))
         result += sorted(rows, key=lambda region: -region.importance)
     return tuple(result)
