@@ -212,8 +212,9 @@ def _inputs(atlas: Atlas, ended: str, tolerance_mm: float) -> dict[str, dict[str
         case: {"round_ended": ended, "tolerance_mm": tolerance_mm, "revisions": []} for case in atlas.cases
     }
     for event in atlas.journal.events("revision"):
-        if event.facts["case"] in inputs:  # else it was taken out of the store
-            inputs[event.facts["case"]]["revisions"].append(event.facts["revision"])
+        case, number = event.facts["case"], event.facts["revision"]
+        if case in inputs and number is not None:  # it is in the store, and something was changed
+            inputs[case]["revisions"].append(number)
     return inputs
 
 

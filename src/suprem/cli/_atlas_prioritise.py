@@ -11,7 +11,7 @@ from suprem.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from suprem.atlas.importance import Weights
-    from suprem.atlas.prioritise import PriorityReport, PriorityStep
+    from suprem.atlas.prioritise import PriorityReport
 
 __all__ = ["prioritise"]
 
@@ -50,24 +50,20 @@ def prioritise(
     from suprem.atlas.prioritise import prioritise as run
     from suprem.atlas.priority_page import PAGE, write_page
     from suprem.atlas.workspace import Atlas
+    from suprem.cli._case_bar import CaseBar
     from suprem.cli._display import stderr_console
 
     opened = Atlas.open(atlas)
-    console = stderr_console()
-
-    def show(step: "PriorityStep") -> None:
-        outcome = "scored" if step.reason is None else f"failed: {step.reason}"
-        console.print(f"[{step.done}/{step.total}] {step.case}: {outcome}")
-
-    report = run(
-        opened,
-        round=round_,
-        weights=chosen,
-        tolerance_mm=tolerance_mm,
-        jobs=jobs,
-        scheduler=scheduler,
-        progress=show,
-    )
+    with CaseBar(stderr_console()) as bar:
+        report = run(
+            opened,
+            round=round_,
+            weights=chosen,
+            tolerance_mm=tolerance_mm,
+            jobs=jobs,
+            scheduler=scheduler,
+            progress=bar.ended,
+        )
     write_page(opened, report, top=top)
     folder = opened.priority_folder(report.round)
     if as_json:
