@@ -5,19 +5,21 @@ python experiments/atlas/prioritise.py --scores FOLDER    # -> results_prioritis
 python experiments/atlas/prioritise.py --scores FOLDER --first 4000 --cases 30 --draws 8 --out FOLDER    # for choosing
 ```
 
-No network is trained: a simulated model is the truth of a phantom, warped smoothly, with an outline that errs smoothly by
+python experiments/atlas/prioritise.py --scores OTHER --out OTHER --first 4000 --cases 30 --draws 8    # for choosing
 a millimetre or two, more in fuzzy structures, and with probabilities that fall off around it. The labels are the
 majority of the three, as after `suprem atlas ensemble`. In every draw one tenth of the cases gets one error each:
 
 - ``labels``: in the labels alone, as by a slip of a person or in an import;
 - ``two models``: in two of three models, and so in the labels, their majority;
-- ``all models``: in all three, and so in the labels. Only doubt and overlap can tell of it.
+- ``all models``: in all three, and so in the labels. Only doubt and overlap can tell of it;
+- ``mixed``: a third of the cases each.
 
 A model that makes a planted error believes in it with a probability drawn between 0.55 and 1.
 """
 
 import argparse
 import csv
+import itertools
 import json
 import logging
 import tempfile
@@ -49,6 +51,7 @@ SPACING = (SPACING_MM,) * 3
 RADIUS_MM = (12.0, 20.0)
 """Of leaks, holes and fragments: 7 to 34 ml."""
 DESIGNS = {"labels": 0, "two models": 2, "all models": 3}
+MIXED = "mixed"
 PLANTED_SHARE = 0.1
 
 # How far an outline errs and how wide the doubt around it is, relative to a sharp organ.
@@ -242,14 +245,22 @@ def from_json(content: Mapping[str, Any]) -> Scores:
     return {name: StructureScores(**one) for name, one in content.items()}
 
 
+def chosen(planted: Sequence[Mapping[str, Any]], draw: int, design: str) -> dict[str, Mapping[str, Any]]:
+    """Case -> its error in a draw; in the mixed design the others take turns from case to case."""
+    own = [one for one in planted if one["draw"] == draw]
+    cases = sorted({one["case"] for one in own}, key=int)
+    turns = dict(zip(cases, itertools.cycle(DESIGNS), strict=False))
+    return {one["case"]: one for one in own if one["design"] == (turns[one["case"]] if design == MIXED else design)}
+
+
 def evaluate(found: Mapping[str, Any]) -> tuple[list[list[Any]], list[list[Any]]]:
     """One row per design, draw and ranking; and one per design, draw, ranking and planted case."""
     clean = {case: from_json(one) for case, one in found["clean"].items()}
     rows: list[list[Any]] = []
     cases: list[list[Any]] = []
-    for design in DESIGNS:
+    for design in (*DESIGNS, MIXED):
         for draw in sorted({one["draw"] for one in found["planted"]}):
-            errors = {o["case"]: o for o in found["planted"] if (o["draw"], o["design"]) == (draw, design)}
+            errors = chosen(found["planted"], draw, design)
             scores = {**clean, **{case: from_json(one["scores"]) for case, one in errors.items()}}
             tenth = round(0.1 * len(scores))
             ranked = {name: rank(scores) for name, rank in rankings().items()}

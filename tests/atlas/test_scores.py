@@ -184,6 +184,8 @@ def test_robust_z() -> None:
     assert z[7] == pytest.approx(15.5 / (1.4826 * 2.0))
     assert z[0] == z[8] == 0
     assert robust_z([0.0] * 20 + [1.0], floor=0.5)[-1] == 2.0
+    few = np.array([9.5, 4.5])  # too few to say what is usual, so all structures do
+    assert robust_z(few, np.array(values), floor=0.0) == pytest.approx([5.0 / (1.4826 * 2.0), 0.0])
 
 
 def _scores(consistency: float, *, present: bool = True) -> StructureScores:

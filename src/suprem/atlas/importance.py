@@ -14,10 +14,8 @@ __all__ = ["DEFAULT_WEIGHTS", "Importance", "Weights", "expected_centre", "impor
 
 Floats = npt.NDArray[np.float64]
 
-_SMALL_ML = 0.1
-"""Volumes well below this count as none."""
-_FLOOR = 0.25
-"""Least deviation of the logarithm of a volume; where most cases have none, the median deviation is 0."""
+_FLOOR_ML = 1.0
+"""Least deviation of a score; where most cases have none, the median deviation is 0."""
 _ENOUGH = 8
 """From so many cases on, they say what is usual."""
 _COMMON_BITS = 2.0
@@ -67,24 +65,29 @@ class Importance:
     missing: tuple[str, ...]
 
 
-def robust_z(values: Sequence[float] | Floats, *, floor: float = _FLOOR) -> Floats:
-    """How far values lie above their median, in robust deviations; 0 below it.
+def robust_z(values: Sequence[float] | Floats, among: Floats | None = None, *, floor: float = _FLOOR_ML) -> Floats:
+    """How far values lie above what is usual, in robust deviations; 0 below it.
+
+    What is usual are the median and 1.4826 times the median absolute deviation of the values; where they are fewer than
+    eight, those of ``among``; and where these are too, 0 for both.
 
     Args:
-        values: One per case, NaN where there is none. Of fewer than eight the median counts as 0 and the deviation as
-            ``floor``: so few do not say what is usual.
-        floor: Is added to the deviation, 1.4826 times the median absolute deviation.
+        values: One per case, NaN where there is none.
+        among: Values of all structures.
+        floor: Is added to the deviation, so that a value counts little that is small in itself.
 
     Example:
         >>> robust_z([0.0, 0.0, 1.0], floor=0.25).tolist()
         [0.0, 0.0, 4.0]
     """
     array = np.asarray(values, dtype=np.float64)
-    known = array[np.isfinite(array)]
     median = spread = 0.0
-    if len(known) >= _ENOUGH:
-        median = float(np.median(known))
-        spread = 1.4826 * float(np.median(np.abs(known - median)))
+    for sample in (array, among):
+        known = array[:0] if sample is None else sample[np.isfinite(sample)]
+        if len(known) >= _ENOUGH:
+            median = float(np.median(known))
+            spread = 1.4826 * float(np.median(np.abs(known - median)))
+            break
     return np.where(np.isfinite(array), np.maximum(array - median, 0.0) / (spread + floor), 0.0)
 
 
@@ -106,16 +109,19 @@ def importance(
     """
     cases = list(scores)
     names = list(dict.fromkeys(name for found in scores.values() for name in found))
-    z: dict[str, dict[str, Floats]] = {}
-    absent: dict[str, Floats] = {}
-    for name in names:
-        mine = [scores[case].get(name) for case in cases]
-        z[name] = {score: robust_z([_amount(s, score) for s in mine]) for score in SCORES}
-        absent[name] = _surprise([None if s is None else s.present for s in mine])
+    amounts = {
+        score: {name: np.array([_amount(scores[case].get(name), score) for case in cases]) for name in names}
+        for score in SCORES
+    }
+    pooled = {score: np.concatenate(list(own.values()) or [np.zeros(0)]) for score, own in amounts.items()}
+    z = {name: {score: robust_z(amounts[score][name], pooled[score]) for score in SCORES} for name in names}
+    absent = {
+        name: _surprise([found[name].present if name in found else None for found in scores.values()]) for name in names
+    }
     result = {}
     for i, case in enumerate(cases):
         total = {
-            name: float(sum(getattr(weights, score) * z[name][score][i] for score in SCORES) + absent[name][i])
+            name: math.hypot(*(getattr(weights, score) * z[name][score][i] for score in SCORES), absent[name][i])
             for name in names
         }
         own = {score: max((float(z[name][score][i]) for name in names), default=0.0) for score in SCORES}
@@ -157,10 +163,8 @@ def expected_centre(
 
 
 def _amount(scores: StructureScores | None, score: str) -> float:
-    """Logarithm of a score; NaN where nobody sees the structure: that tells nothing about those that have it."""
-    if scores is None or not scores.seen:
-        return math.nan
-    return math.log1p(getattr(scores, f"{score}_ml") / _SMALL_ML)
+    """A score in ml; NaN where nobody sees the structure: that tells nothing about those that have it."""
+    return math.nan if scores is None or not scores.seen else float(getattr(scores, f"{score}_ml"))
 
 
 def _surprise(present: Sequence[bool | None]) -> Floats:
