@@ -53,6 +53,7 @@ RADIUS_MM = (12.0, 20.0)
 DESIGNS = {"labels": 0, "two models": 2, "all models": 3}
 MIXED = "mixed"
 PLANTED_SHARE = 0.1
+LARGE_ML = 15.0
 
 # How far an outline errs and how wide the doubt around it is, relative to a sharp organ.
 FUZZY = {"pancreas": 1.5, "stomach": 1.5, "gall_bladder": 1.2, "liver_tumor": 1.5}
@@ -254,34 +255,52 @@ def chosen(planted: Sequence[Mapping[str, Any]], draw: int, design: str) -> dict
 
 
 def evaluate(found: Mapping[str, Any]) -> tuple[list[list[Any]], list[list[Any]]]:
-    """One row per design, draw and ranking; and one per design, draw, ranking and planted case."""
+    """One row per design, draw and ranking; and one per design, draw, ranking and planted case.
+
+    Draws plant errors in a tenth of the cases; each is also split into two with a twentieth.
+    """
     clean = {case: from_json(one) for case, one in found["clean"].items()}
     rows: list[list[Any]] = []
     cases: list[list[Any]] = []
     for design in (*DESIGNS, MIXED):
         for draw in sorted({one["draw"] for one in found["planted"]}):
             errors = chosen(found["planted"], draw, design)
-            scores = {**clean, **{case: from_json(one["scores"]) for case, one in errors.items()}}
-            tenth = round(0.1 * len(scores))
-            ranked = {name: rank(scores) for name, rank in rankings().items()}
-            curves = {n: found_curve(v, list(errors), np.random.default_rng(draw)) for n, v in ranked.items()}
-            shuffles = [np.random.default_rng([draw, n]).permutation(len(scores)) for n in range(1000)]
-            places = [dict(zip(scores, order.tolist(), strict=True)) for order in shuffles]
-            random = [found_curve(place, list(errors), np.random.default_rng(0)) for place in places]
-            curves["random"] = np.mean(random, axis=0)
-            rows += [[design, draw, n, len(errors), c[tenth], area(c)] for n, c in curves.items()]
-            for name, values in ranked.items():
-                for case, error in errors.items():
-                    before = sum(value >= values[case] for other, value in values.items() if other != case)
-                    cases.append([design, draw, name, case, error["kind"], error["structure"], error["voxels"], before])
+            halves = [dict(list(errors.items())[start::2]) for start in (0, 1)]
+            for share, part in (("10 %", errors), ("5 %", halves[0]), ("5 %", halves[1])):
+                scores = {**clean, **{case: from_json(one["scores"]) for case, one in part.items()}}
+                ranked = {name: rank(scores) for name, rank in rankings().items()}
+                curves = {n: found_curve(v, list(part), np.random.default_rng(draw)) for n, v in ranked.items()}
+                curves["random"] = random_curve(list(scores), list(part), draw)
+                tenth = round(0.1 * len(scores))
+                rows += [[design, share, draw, n, len(part), float(c[tenth]), area(c)] for n, c in curves.items()]
+                if part is errors:
+                    cases += [[design, draw, *row] for row in place_rows(ranked, errors)]
     return rows, cases
+
+
+def random_curve(cases: Sequence[str], planted: Sequence[str], draw: int) -> npt.NDArray[Any]:
+    """Mean of 1000 orders."""
+    rng = np.random.default_rng([draw, 3])
+    orders = [dict(zip(cases, rng.permutation(len(cases)).tolist(), strict=True)) for _ in range(1000)]
+    return np.mean([found_curve(order, planted, rng) for order in orders], axis=0)
+
+
+def place_rows(ranked: Mapping[str, Mapping[str, float]], errors: Mapping[str, Mapping[str, Any]]) -> list[list[Any]]:
+    """Of each ranking and error: what it is, and how many cases come before it that have none."""
+    rows = []
+    for name, values in ranked.items():
+        for case, error in errors.items():
+            before = sum(value >= values[case] for other, value in values.items() if other not in errors)
+            volume = error["voxels"] * SPACING_MM**3 / 1000
+            rows.append([name, case, error["kind"], error["structure"], volume, before])
+    return rows
 
 
 def summary(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     """Mean, deviation and worst of the draws."""
     table = []
-    for key in dict.fromkeys((row[0], row[2]) for row in rows):
-        own = np.array([[row[4], row[5]] for row in rows if (row[0], row[2]) == key])
+    for key in dict.fromkeys((row[0], row[1], row[3]) for row in rows):
+        own = np.array([[row[5], row[6]] for row in rows if (row[0], row[1], row[3]) == key])
         (recall, under), (recall_sd, under_sd) = own.mean(axis=0), own.std(axis=0, ddof=1)
         numbers = (recall, recall_sd, own[:, 0].min(), under, under_sd)
         table.append([*key, len(own), *(f"{number:.3f}" for number in numbers)])
@@ -289,12 +308,19 @@ def summary(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
 
 
 def by_kind(cases: Sequence[Sequence[Any]], tenth: int) -> list[list[Any]]:
-    """Per design and kind: how many were planted, and the share with fewer than a tenth of the cases before them."""
+    """Per design and group: how many were planted, and the share with fewer than a tenth of all cases before them."""
     table = []
-    for key in dict.fromkeys((row[0], row[4]) for row in cases):
-        own = {n: [r[7] < tenth for r in cases if (r[0], r[4]) == key and r[2] == n] for n in rankings()}
-        shares = [f"{np.mean(hits):.3f}" for hits in own.values()]
-        table.append([*key, len(own["importance"]), *shares])
+    for design in dict.fromkeys(row[0] for row in cases):
+        groups: dict[str, Callable[[Sequence[Any]], bool]] = {
+            **{kind: lambda row, kind=kind: row[4] == kind for kind in KINDS},
+            f"below {LARGE_ML:g} ml": lambda row: row[6] < LARGE_ML,
+            f"{LARGE_ML:g} ml or more": lambda row: row[6] >= LARGE_ML,
+        }
+        for group, belongs in groups.items():
+            here = [row for row in cases if row[0] == design and belongs(row)]
+            hits = {n: [row[7] < tenth for row in here if row[2] == n] for n in rankings()}
+            shares = [f"{np.mean(own):.3f}" if own else "" for own in hits.values()]
+            table.append([design, group, len(hits["importance"]), *shares])
     return table
 
 
@@ -321,11 +347,11 @@ def main() -> None:
     found = measured(tasks(given.first, given.cases, given.draws, given.scores), given.jobs)
     rows, cases = evaluate(found)
     given.out.mkdir(parents=True, exist_ok=True)
-    head = ["design", "draw", "ranked by", "planted cases", "recall in the first 10 %", "area"]
+    head = ["errors in", "planted in", "draw", "ranked by", "errors", "recall in the first 10 %", "area"]
     write(given.out / "results_prioritise.csv", head, rows)
-    head = ["errors in", "ranked by", "draws", "recall in the first 10 %", "sd", "worst", "area under the curve", "sd"]
+    head = ["errors in", "planted in", "ranked by", "draws", "recall in the first 10 %", "sd", "worst", "area", "sd"]
     write(given.out / "results_prioritise_summary.csv", head, summary(rows))
-    head = ["errors in", "kind", "planted", *(f"found by {name}" for name in rankings())]
+    head = ["errors in", "which", "planted", *(f"found by {name}" for name in rankings())]
     write(given.out / "results_prioritise_kinds.csv", head, by_kind(cases, round(0.1 * len(found["clean"]))))
     for row in summary(rows):
         LOG.info("%s", "  ".join(map(str, row)))
