@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from suprem.cli._atlas_ensemble import ensemble
+from suprem.cli._atlas_prioritise import prioritise
 from suprem.cli._atlas_review import review_app
 
 __all__ = ["atlas_app"]
 
 atlas_app = typer.Typer(help="Grow a dataset: annotate, prioritise, review, release.", no_args_is_help=True)
 atlas_app.command("ensemble")(ensemble)
+atlas_app.command("prioritise")(prioritise)
 atlas_app.add_typer(review_app, name="review")
 
 
