@@ -9,12 +9,18 @@ import typer
 
 from suprem.cli._atlas_ensemble import ensemble
 from suprem.cli._atlas_review import review_app
+from suprem.cli._atlas_release import datalist, nnunet, push, reassemble, release
 
 __all__ = ["atlas_app"]
 
 atlas_app = typer.Typer(help="Grow a dataset: annotate, prioritise, review, release.", no_args_is_help=True)
 atlas_app.command("ensemble")(ensemble)
 atlas_app.add_typer(review_app, name="review")
+atlas_app.command("release")(release)
+atlas_app.command("reassemble")(reassemble)
+atlas_app.command("nnunet")(nnunet)
+atlas_app.command("datalist")(datalist)
+atlas_app.command("push")(push)
 
 
 @atlas_app.command()
