@@ -216,6 +216,9 @@ def test_a_finished_release_is_left_alone_until_it_may_change(atlas: Atlas, tmp_
     assert content(tmp_path / "out") == before
     (event,) = atlas.journal.events("release")
     assert event.facts["version"] == "1.0"
+    next((tmp_path / "out").rglob("liver.nii.gz")).unlink()  # what was lost comes back
+    assert release_atlas(atlas, tmp_path / "out", OPEN).written == 1
+    assert content(tmp_path / "out") == before
     revise(atlas, "lits/volume-7", "ann", {"liver": block(4, 8)})
     with pytest.raises(ConfigurationError, match="made from another state of the atlas"):
         release_atlas(atlas, tmp_path / "out", OPEN)

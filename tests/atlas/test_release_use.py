@@ -56,7 +56,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         record = atlas.store.record(key)
         masks = {name: np.zeros(record.shape, dtype=bool) for name in atlas.structures}
         for number, mask in enumerate(masks.values()):
-            mask[3 + number : 9 + number, 4:9, 5:8] = True
+            mask[3 + number : 9, 4:9, 5:8] = True
         folder = atlas.pseudo_folder(1, key)
         folder.mkdir(parents=True)
         told = dict.fromkeys(masks, Provenance("pseudo", "unet.mine", 1))

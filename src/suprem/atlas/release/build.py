@@ -15,6 +15,7 @@
 
 import json
 import logging
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -46,6 +47,7 @@ logger = logging.getLogger(__name__)
 
 RELEASE = "release.json"
 _UNFINISHED, _FORMAT = "UNFINISHED", 1
+_CASE_FOLDER = re.compile(r"[A-Za-z][A-Za-z0-9-]*_\d{8}")
 _NEEDED = ("name", "version", "state", "checksums_sha256", "label_space")
 _TABLES = ("ids.csv", "licences.csv", "provenance.csv", "statistics.csv", DESCRIPTION, LICENCES, CITATIONS)
 
@@ -106,6 +108,7 @@ def release_atlas(
     books = atlas.root / "release"
     books.mkdir(parents=True, exist_ok=True)
     with only_user(books):
+        remove_leftovers(books)
         plan = plan_release(atlas, books, folder, options)
         finished = _begin(folder, plan, overwrite=overwrite)
         if finished is None:
@@ -142,9 +145,10 @@ def _begin(folder: Path, plan: Plan, *, overwrite: bool) -> dict[str, Any] | Non
     remove_leftovers(folder)
     if (folder / RELEASE).is_file():
         found = read_release(folder)
-        if found["state"] == plan.state:
+        same = found["state"] == plan.state
+        if same and all(_is_there(job, state) for job, state in zip(plan.jobs, plan.states, strict=True)):
             return found
-        if not overwrite:
+        if not (same or overwrite):
             raise ConfigurationError(
                 f"{folder} holds version {found['version']}, made from another state of the atlas or with other "
                 "options; choose another folder, or allow overwriting it."
@@ -155,9 +159,9 @@ def _begin(folder: Path, plan: Plan, *, overwrite: bool) -> dict[str, Any] | Non
         temporary.write_text("This release is being written. Run the same command again to finish it.\n", "utf-8")
     (folder / RELEASE).unlink(missing_ok=True)
     ids = {job.id for job in plan.jobs}
-    for old in folder.glob(f"*/{CASE}"):
-        if old.parent.name not in ids:
-            shutil.rmtree(old.parent)
+    for old in folder.iterdir():
+        if _CASE_FOLDER.fullmatch(old.name) and old.name not in ids:
+            shutil.rmtree(old)
     return None
 
 
