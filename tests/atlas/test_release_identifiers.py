@@ -44,7 +44,7 @@ def test_what_looks_like_an_identifier(text: str, reason: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["unet.suprem_2100, swinunetr.tang_5050; majority", "hf-hub:owner/model@0f7b1234567890abcdef01234567890abcdef012",
-     "vertebrae_L1", "AbdomenAtlas 1.1", "CC-BY-NC-SA-4.0"],
+     "unet.mine@123456789012, other@0a1b2c3d4e5f; mean", "vertebrae_L1", "AbdomenAtlas 1.1", "CC-BY-NC-SA-4.0"],
 )  # fmt: skip
 def test_what_does_not(text: str) -> None:
     assert identifying(text) == []

@@ -21,7 +21,7 @@ _PATTERNS = (
     ("an address for mail", re.compile(r"[\w.+-]+@[\w-]+\.\w+")),
     ("a path on a machine", re.compile(r"(^|[\s\"'=:])(/[\w.-]+){2,}|[A-Za-z]:\\\w|\\\\\w+\\")),
 )
-_HASH = re.compile(r"(?<![^\W_])(?=[0-9a-f]*[a-f])[0-9a-f]{7,64}(?![^\W_])")
+_HASH = re.compile(r"((?<=@)|(?<![^\W_])(?=[0-9a-f]*[a-f]))[0-9a-f]{12,64}(?![^\W_])")
 """Commits and digests, in which any number may occur."""
 _TEXTS = ("unused", "descrip", "aux_file", "intent_name")
 _HEADER, _DATA = 348, 352
