@@ -17,7 +17,7 @@ from suprem.atlas.release.identifiers import Finding, check_free_of_identifiers,
 from suprem.atlas.release.terms import Terms
 from suprem.atlas.workspace import Atlas
 from suprem.errors import ConfigurationError, OutputError, SupremError, brief
-from suprem.labels import LabelSpace, label_space
+from suprem.labels import label_space
 from suprem.volumes.geometry import Volume
 from suprem.volumes.io import write_volume
 from suprem.volumes.store import CaseRecord
@@ -139,9 +139,14 @@ class CaseJob:
     folder: Path
 
 
-def mask_file(name: str, space: LabelSpace | None = None) -> str:
-    """Where the mask of a structure lies in the folder of its case."""
-    return f"{MASKS}/{(space or label_space('abdomenatlas_1_1')).file_name(name)}.nii.gz"
+def mask_file(name: str) -> str:
+    """Where the mask of a structure lies in the folder of its case, spelled as AbdomenAtlas does.
+
+    Example:
+        >>> mask_file("liver_tumor"), mask_file("my organ")
+        ('segmentations/liver_tumor.nii.gz', 'segmentations/my_organ.nii.gz')
+    """
+    return f"{MASKS}/{label_space('abdomenatlas_1_1').file_name(name)}.nii.gz"
 
 
 def voxel_hash(array: npt.NDArray[Any]) -> str:

@@ -21,10 +21,9 @@ from suprem.labels import ordered
 from suprem.volumes.io import read_ct, read_volume
 from suprem.volumes.store import CaseRecord, Store, StoredCase, StoreSettings
 
-__all__ = ["DATALIST", "ReleaseStore", "release_to_nnunet", "write_datalist"]
+__all__ = ["NnunetReport", "ReleaseStore", "release_to_nnunet", "write_datalist"]
 
 Box = tuple[slice, slice, slice]
-DATALIST = "datalist.json"
 
 
 class _ReleasedScan(StoredCase):
