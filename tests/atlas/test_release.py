@@ -279,6 +279,18 @@ def test_a_case_whose_files_are_gone_is_named_and_the_others_are_written(atlas: 
     assert not (tmp_path / "out" / "release.json").exists()
 
 
+def test_a_revision_during_the_release_is_noticed_and_leaks_no_name(atlas: Atlas, tmp_path: Path) -> None:
+    def interfere(case: str, done: int, total: int) -> None:
+        if done == 1:
+            revise(atlas, "lits/volume-7", "Dr Ann Smith", {"liver": block(4, 8)})
+
+    with pytest.raises(SupremError, match=r"1 of 3 cases .*lits/volume-7 was revised meanwhile; run the command again"):
+        release_atlas(atlas, tmp_path / "out", OPEN, progress=interfere)
+    assert not (tmp_path / "out" / "release.json").exists()
+    release_atlas(atlas, tmp_path / "out", OPEN)
+    assert ("revised", "reviewer-01") in {(r["source"], r["by"]) for r in rows(tmp_path / "out" / "provenance.csv")}
+
+
 def test_cases_without_labels_are_left_out(tmp_path: Path) -> None:
     make_atlas(tmp_path, (("chaos_ct", "1"),))
     add_case(tmp_path / "store", "chaos_ct", "2", seed=4, spleen=False)

@@ -29,6 +29,7 @@ __all__ += ["write_case"]
 CASE, CT, COMBINED, MASKS = "case.json", "ct.nii.gz", "combined_labels.nii.gz", "segmentations"
 """The files of a case, and the folder of its masks."""
 _FORMAT = 1
+_AGAIN = "run the command again."
 _FOLDERS = re.compile(r"(?<![\w.])(/[\w.+-]+)+/")
 
 
@@ -124,7 +125,7 @@ class CaseJob:
         terms: of its dataset.
         labels_only: the CT is left out whatever the terms say.
         numbers: number -> structure.
-        people: reviewer -> what stands for them.
+        people: reviewer -> what stands for them; ``None`` where they are named.
         folder: of the release.
     """
 
@@ -135,7 +136,7 @@ class CaseJob:
     terms: Terms
     labels_only: bool
     numbers: Mapping[int, str]
-    people: Mapping[str, str]
+    people: Mapping[str, str] | None
     folder: Path
 
 
@@ -182,10 +183,18 @@ def combine(
 
 
 def released_provenance(job: CaseJob) -> dict[str, Provenance]:
-    """Where the labels of a case come from, as it is told: with codes for people, without folders of a machine."""
+    """Where the labels of a case come from, as it is told: with codes for people, without folders of a machine.
+
+    Raises:
+        ConfigurationError: somebody without a code has revised it since the release was begun.
+    """
     told = {}
     for name, entry in job.atlas.provenance(job.key).items():
-        by = job.people.get(entry.by, entry.by) if entry.source == "revised" else without_folders(entry.by)
+        by = without_folders(entry.by)
+        if entry.source == "revised" and job.people is not None:
+            if entry.by not in job.people:
+                raise ConfigurationError(f"{name} of {job.key} was revised meanwhile; {_AGAIN}")
+            by = job.people[entry.by]
         told[name] = Provenance(entry.source, by, entry.round)
     return told
 
@@ -222,7 +231,7 @@ def write_case(job: CaseJob, state: str) -> ReleasedCase:
     """Writes the folder of a case; it appears when it is complete, in place of an older one.
 
     Raises:
-        ConfigurationError: something in a header could identify a person.
+        ConfigurationError: something in a header could identify a person, or the labels were changed meanwhile.
         OutputError: the disk is full, or the place cannot be written.
         VolumeError: files of the atlas are damaged.
     """
@@ -257,6 +266,8 @@ def write_case(job: CaseJob, state: str) -> ReleasedCase:
         (folder / CASE).write_text(text + "\n", encoding="utf-8")
         findings: list[Finding] = [found for path in folder.rglob("*.nii.gz") for found in header_findings(path)]
         check_free_of_identifiers(findings, "Report it: headers are written without texts.")
+        if planned_state(job) != state:
+            raise ConfigurationError(f"The labels of {job.key} were changed meanwhile; {_AGAIN}")
     return case
 
 

@@ -104,7 +104,7 @@ def plan_release(atlas: Atlas, books: Path, folder: Path, options: ReleaseOption
     _check_texts(texts, _private(records.values(), terms, people if options.anonymise else ()), options.accept)
     ids = case_ids(books, records, prefix=options.prefix, first=options.first_id)
     numbers = numbering(books, space, structures)
-    codes = reviewer_codes(books, people) if options.anonymise else {}
+    codes = reviewer_codes(books, people) if options.anonymise else None
     patients = _patients(records, ids)
 
     def job(key: str) -> CaseJob:
