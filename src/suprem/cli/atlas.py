@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from suprem.cli._atlas_ensemble import ensemble
-from suprem.cli._atlas_review import review_app
 from suprem.cli._atlas_release import datalist, nnunet, push, reassemble, release
+from suprem.cli._atlas_review import review_app
 
 __all__ = ["atlas_app"]
 
