@@ -9,18 +9,19 @@ from typing import Any
 from urllib.parse import unquote
 
 WRITE_TOKEN, READ_TOKEN = "hf_write", "hf_read"
-_REPO = r"(?P<repo>[^/]+/[^/]+?)"
+_REPO = r"(?P<repo>(?:datasets/)?[^/]+/[^/]+?)"
+_API = rf"/api/(?:models/|(?=datasets/)){_REPO}"
 _ROUTES = {
     "create": re.compile(r"/api/repos/create"),
     "card": re.compile(r"/api/validate-yaml"),
-    "refs": re.compile(rf"/api/models/{_REPO}/refs"),
-    "preupload": re.compile(rf"/api/models/{_REPO}/preupload/main"),
+    "refs": re.compile(rf"{_API}/refs"),
+    "preupload": re.compile(rf"{_API}/preupload/main"),
     "batch": re.compile(rf"/{_REPO}\.git/info/lfs/objects/batch"),
     "verify": re.compile(rf"/{_REPO}/verify"),
-    "commit": re.compile(rf"/api/models/{_REPO}/commit/main"),
-    "tag": re.compile(rf"/api/models/{_REPO}/tag/(?P<revision>[^/]+)"),
+    "commit": re.compile(rf"{_API}/commit/main"),
+    "tag": re.compile(rf"{_API}/tag/(?P<revision>[^/]+)"),
     "control": re.compile(r"/control"),
-    "xet": re.compile(rf"/api/models/{_REPO}/xet-write-token/.*"),
+    "xet": re.compile(rf"{_API}/xet-write-token/.*"),
 }
 
 
@@ -109,7 +110,8 @@ def _create(handler: Any) -> None:
     from tests.hub_server import HubFile, HubRepo
 
     asked = _json(handler)
-    repo = f"{asked['organization']}/{asked['name']}"
+    top = "datasets/" if asked.get("type") == "dataset" else ""
+    repo = f"{top}{asked['organization']}/{asked['name']}"
     if repo in handler.owner.repos:
         _reply(handler, {"error": "You already created this model repo", "url": repo}, 409)
         return
@@ -147,7 +149,7 @@ def _preupload(handler: Any, repo: str) -> None:
     files = handler.owner.repos[repo].files
     answers = []
     for file in _json(handler)["files"]:
-        mode = "lfs" if file["path"].endswith(".safetensors") else "regular"
+        mode = "lfs" if file["path"].endswith((".safetensors", ".nii.gz")) else "regular"
         oid = files[file["path"]].etag if file["path"] in files else None
         answers.append({"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
     _reply(handler, {"files": answers})

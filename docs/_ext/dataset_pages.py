@@ -57,6 +57,7 @@ def _page(spec: Any, table: Table) -> str:
         ["about the counts", counts.note],
         ["parts", ", ".join(f"{part}: {size:,}" for part, size in spec.splits.items())],
         ["licence", "; ".join(_fact(fact) for fact in spec.licence)],
+        ["passing on images and annotations", spec.sharing],
         ["access", spec.access],
         ["page", f"<{spec.homepage}>" if spec.homepage else ""],
     ]

@@ -44,6 +44,7 @@ def test_show_says_how_to_get_it_and_what_is_not_sure(capsys: pytest.CaptureFixt
     text = capsys.readouterr().out
     assert "curl -LO https://zenodo.org/records/3431873/files/CHAOS_Train_Sets.zip" in text
     assert "CC BY-SA 4.0 [verified; AbdomenAtlas-8K licence table]" in text
+    assert "allowed (images and annotations, changed ones too)" in text
     assert "Train_Sets/CT/{n}/DICOM_anon (DICOM series) (train)" in text
     assert "Train_Sets/CT/{n}/Ground (PNG slices)" in text
     assert "labels official [verified for liver alone; the value 255 from memory]" in text

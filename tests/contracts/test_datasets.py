@@ -60,6 +60,18 @@ def test_whatever_is_not_verified_is_said(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_sharing_is_what_every_stated_licence_says(name: str) -> None:
+    spec = dataset(name)
+    texts = [fact.text for fact in spec.licence]
+    if any(("NC-ND" in text and "for the code" not in text) or "not redistributable" in text for text in texts):
+        assert spec.sharing == "forbidden"
+    elif spec.sharing == "allowed":  # Creative Commons without ND, and nothing else is said
+        assert all(re.match(r"CC BY(-NC)?(-SA)?( \d\.\d|$)", text) for text in texts)
+    else:
+        assert spec.sharing == "unsure"
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_parts_add_up_to_no_more_than_the_whole(name: str) -> None:
     spec = dataset(name)
     if spec.splits and spec.counts.public:

@@ -9,6 +9,7 @@ import typer
 
 from suprem.cli._atlas_ensemble import ensemble
 from suprem.cli._atlas_prioritise import prioritise
+from suprem.cli._atlas_release import datalist, nnunet, push, reassemble, release
 from suprem.cli._atlas_review import review_app
 
 __all__ = ["atlas_app"]
@@ -17,6 +18,11 @@ atlas_app = typer.Typer(help="Grow a dataset: annotate, prioritise, review, rele
 atlas_app.command("ensemble")(ensemble)
 atlas_app.command("prioritise")(prioritise)
 atlas_app.add_typer(review_app, name="review")
+atlas_app.command("release")(release)
+atlas_app.command("reassemble")(reassemble)
+atlas_app.command("nnunet")(nnunet)
+atlas_app.command("datalist")(datalist)
+atlas_app.command("push")(push)
 
 
 @atlas_app.command()

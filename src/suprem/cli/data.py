@@ -104,6 +104,7 @@ def _lines(spec: "DatasetSpec") -> list[tuple[str, str]]:
         ("what", spec.title),
         ("page", spec.homepage or "-"),
         *(("licence", _fact(fact)) for fact in spec.licence),
+        ("passing on", f"{spec.sharing} (images and annotations, changed ones too)"),
         ("access", spec.access),
         *(("get it", step) for step in spec.obtain),
         *(("cite", text) for text in spec.citation),
@@ -192,6 +193,7 @@ def _document(spec: "DatasetSpec") -> dict[str, Any]:
     return {
         **_summary(spec),
         "licence": [asdict(fact) for fact in spec.licence],
+        "sharing": spec.sharing,
         "counts": asdict(spec.counts),
         "obtain": list(spec.obtain),
         "citation": list(spec.citation),

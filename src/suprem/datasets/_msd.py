@@ -62,6 +62,7 @@ def msd_task(
         title=f"MSD {task.replace('_', ' ')} ({title})",
         homepage="http://medicaldecathlon.com/",
         licence=(Fact("CC BY-SA 4.0", "verified", "dataset.json as re-published; AbdomenAtlas-8K licence table"),),
+        sharing="allowed",
         access="open",
         obtain=(f"curl -LO https://msd-for-monai.s3-us-west-2.amazonaws.com/{task}.tar", f"tar xf {task}.tar"),
         citation=(

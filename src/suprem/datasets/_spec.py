@@ -12,11 +12,15 @@ from suprem.datasets._rules import LabelMap
 from suprem.errors import ConfigurationError, UnknownNameError, did_you_mean
 from suprem.labels import ordered
 
-__all__ = ["DATASETS", "Confidence", "Counts", "DatasetSpec", "Fact", "dataset", "list_datasets"]
+__all__ = ["DATASETS", "Confidence", "Counts", "DatasetSpec", "Fact", "Sharing", "dataset", "list_datasets"]
 
 Confidence = Literal["verified", "inferred", "memory", "unknown"]
 """``verified``: seen in the source that is named; ``inferred``: follows from verified facts; ``memory``: general
 knowledge, not found in a source; ``unknown``: nobody seems to say."""
+
+Sharing = Literal["allowed", "forbidden", "unsure"]
+"""Whether images, resampled ones too, may be passed on. ``allowed``: under every licence that is stated;
+``forbidden``: by one of them at least; ``unsure``: no statement that settles it."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class DatasetSpec:
         quirks: what goes wrong with it.
         to_verify: what has to be checked on the first real file.
         hub: dataset repository on the Hugging Face Hub, where it is hosted there.
+        sharing: whether its images and its annotations may be passed on, changed ones too.
         describe: for data of the user's own: reads the specification from the folder.
     """
 
@@ -97,6 +102,7 @@ class DatasetSpec:
     quirks: tuple[Fact, ...] = ()
     to_verify: tuple[str, ...] = ()
     hub: str | None = None
+    sharing: Sharing = "unsure"
     describe: Callable[[Path], "DatasetSpec"] | None = None
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ SPEC = DATASETS.register("abdomenatlas_1_0")(
             Fact("CC BY-NC-SA 4.0 for the data", "verified", "dataset page"),
             Fact("CC BY-NC-ND 4.0 for the code", "verified", "repository"),
         ),
+        sharing="unsure",  # a mixture: some of its sources forbid changed copies
         access="accepted terms",
         obtain=(
             "hf download AbdomenAtlas/AbdomenAtlas1.0Mini --repo-type dataset --local-dir AbdomenAtlas1.0Mini",

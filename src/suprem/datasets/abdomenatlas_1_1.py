@@ -11,6 +11,7 @@ SPEC = DATASETS.register("abdomenatlas_1_1")(
         title="AbdomenAtlas 1.1 (Mini)",
         homepage="https://huggingface.co/datasets/AbdomenAtlas/_AbdomenAtlas1.1Mini",
         licence=(Fact("CC BY-NC-SA 4.0", "verified", "dataset page"),),
+        sharing="unsure",  # a mixture: some of its sources forbid changed copies
         access="Hugging Face account, accepted terms and token",
         obtain=(
             "hf auth login",

@@ -19,6 +19,7 @@ SPEC = DATASETS.register("amos22")(
             Fact("CC BY-NC-SA", "verified", "AbdomenAtlas-8K licence table; OpenReview page"),
             Fact("CC BY-SA 4.0", "verified", "the dataset.json inside the release"),
         ),
+        sharing="allowed",
         access="open",
         obtain=("curl -LO https://zenodo.org/records/7155725/files/amos22.zip", "unzip amos22.zip"),
         citation=(

@@ -16,6 +16,7 @@ SPEC = DATASETS.register("chaos_ct")(
         title="CHAOS (CT part)",
         homepage="https://chaos.grand-challenge.org/",
         licence=(Fact("CC BY-SA 4.0", "verified", "AbdomenAtlas-8K licence table"),),
+        sharing="allowed",
         access="open",
         obtain=("curl -LO https://zenodo.org/records/3431873/files/CHAOS_Train_Sets.zip", "unzip CHAOS_Train_Sets.zip"),
         citation=(

@@ -30,6 +30,7 @@ SPEC = DATASETS.register("ct_org")(
         title="CT-ORG",
         homepage="https://www.cancerimagingarchive.net/collection/ct-org/",
         licence=(Fact("CC BY 3.0", "verified", "AbdomenAtlas-8K licence table"),),
+        sharing="allowed",
         access="open",
         obtain=("From the collection's page, with IBM Aspera; a mirror is the Hub dataset MedOtter/ct-org.",),
         citation=(

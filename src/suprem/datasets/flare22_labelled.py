@@ -17,6 +17,7 @@ SPEC = DATASETS.register("flare22_labelled")(
             Fact("CC BY-NC-SA 4.0", "verified", "Zenodo record as quoted by a loader"),
             Fact("CC BY 4.0", "verified", "Zenodo record as quoted by another loader"),
         ),
+        sharing="allowed",
         access="open",
         obtain=("curl -LO https://zenodo.org/records/7860267/files/FLARE22Train.zip", "unzip FLARE22Train.zip"),
         citation=(

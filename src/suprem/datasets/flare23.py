@@ -21,6 +21,7 @@ SPEC = DATASETS.register("flare23")(
         title="FLARE'23",
         homepage="https://codalab.lisn.upsaclay.fr/competitions/12239",
         licence=(Fact("CC BY-NC-ND 4.0", "verified", "AbdomenAtlas-8K licence table"),),
+        sharing="forbidden",
         access="registration",
         obtain=("Register at the challenge; its page links the archives. Unpack them into one folder.",),
         citation=(

@@ -25,6 +25,7 @@ SPEC = DATASETS.register("jhh_pancreas")(
         title="JHH proprietary pancreatic-tumour cohort (FELIX)",
         homepage="",
         licence=(Fact("proprietary; not redistributable", "verified", "paper"),),
+        sharing="forbidden",
         access="none",
         obtain=(
             "Not available. Data of one's own in the same folders can be read: <patient>_<phase>/ct.nii.gz and "

@@ -25,6 +25,7 @@ SPEC = DATASETS.register("kits")(
             Fact("CC BY-NC-SA 4.0", "verified", "repositories kits19, kits21 and kits23"),
             Fact("CC BY 3.0 for the TCIA copy of 2019", "memory"),
         ),
+        sharing="allowed",
         access="open",
         obtain=(
             "git clone https://github.com/neheller/kits23",

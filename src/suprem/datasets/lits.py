@@ -19,6 +19,7 @@ SPEC = DATASETS.register("lits")(
             Fact("CC BY-NC-ND 4.0", "verified", "two dataset lists"),
             Fact("CC BY-SA 4.0", "verified", "AbdomenAtlas-8K licence table"),
         ),
+        sharing="forbidden",
         access="registration",
         obtain=(
             "Register at the challenge, download Training_Batch1.zip and Training_Batch2.zip and unpack both into one "

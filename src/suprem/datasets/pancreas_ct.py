@@ -30,6 +30,7 @@ SPEC = DATASETS.register("pancreas_ct")(
         title="Pancreas-CT (NIH)",
         homepage="https://www.cancerimagingarchive.net/collection/pancreas-ct/",
         licence=(Fact("CC BY 3.0", "verified", "AbdomenAtlas-8K licence table; a public re-host that cites TCIA"),),
+        sharing="allowed",
         access="open",
         obtain=(
             "From the collection's page: the images with the NBIA Data Retriever, and the archive "

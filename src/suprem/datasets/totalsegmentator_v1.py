@@ -13,6 +13,7 @@ SPEC = DATASETS.register("totalsegmentator_v1")(
         title="TotalSegmentator v1",
         homepage="https://github.com/wasserth/TotalSegmentator",
         licence=(Fact("CC BY 4.0", "verified", "Zenodo record as quoted in the repository"),),
+        sharing="allowed",
         access="open",
         obtain=("Download the archive of https://doi.org/10.5281/zenodo.6802614 and unpack it.",),
         citation=(

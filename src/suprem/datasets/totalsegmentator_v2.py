@@ -14,6 +14,7 @@ SPEC = DATASETS.register("totalsegmentator_v2")(
         title="TotalSegmentator v2",
         homepage="https://github.com/wasserth/TotalSegmentator",
         licence=(Fact("CC BY 4.0", "verified", "Zenodo record as quoted in the repository"),),
+        sharing="allowed",
         access="open",
         obtain=(
             "curl -LO https://zenodo.org/records/10047292/files/Totalsegmentator_dataset_v201.zip",

@@ -4,22 +4,19 @@ import json
 import logging
 import re
 import tempfile
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from suprem._files import sha256_file
-from suprem.errors import CheckpointError, ConfigurationError, HubError, IntegrityError
+from suprem.errors import CheckpointError, ConfigurationError
 from suprem.zoo._hub_errors import explained
+from suprem.zoo._upload import Repository
 from suprem.zoo.folder import CONFIG, GOLDEN, README, WEIGHTS, read_folder, save_folder
-from suprem.zoo.hub import HubFile, git_hash, progress_bars
+from suprem.zoo.hub import HubFile, progress_bars
 from suprem.zoo.model_card import check_licence, is_generated, signed
 from suprem.zoo.source import REVISION
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
-
     from suprem.backbones._base import SegmentationNetwork
 
 __all__ = ["RECORD", "Pushed", "push_to_hub"]
@@ -132,25 +129,15 @@ def _push(
     contents = {name: folder / name for name in (WEIGHTS, CONFIG, GOLDEN) if (folder / name).is_file()}
     place = HubFile(repo, f"the model in {folder.name}", otherwise="")
     with explained(place, uploading=True), progress_bars(progress):
-        from huggingface_hub import HfApi
-        from huggingface_hub.utils._validators import validate_repo_id
-
-        validate_repo_id(repo)
-        if "/" not in repo:
-            raise HubError(f"{repo!r} names no owner; write it as owner/name.")
-        api = HfApi()
-        api.create_repo(repo, private=private, exist_ok=True)
-        parent = api.model_info(repo).sha
-        readme = _readme(api, repo, parent, (folder / README).read_text("utf-8"), tag, licence)
-        changed = _changed(api, repo, parent, contents, readme)
-        tagged = _tag_of(api, repo, tag)
-        if tagged is not None and (changed or tagged != parent):
-            raise HubError(f"{repo} has the tag {tag!r} already, at {tagged}; tags are not moved. Choose another name.")
-        commit = _commit(api, repo, parent, changed, message or f"Upload {read_folder(folder).config.name}")
+        there = Repository.made(repo, private=private)
+        parent = there.head
+        readme = _readme(there, parent, (folder / README).read_text("utf-8"), tag, licence)
+        changed = there.changed({**contents, **({} if readme is None else {README: readme.encode()})}, parent)
+        tagged = there.tagged(tag, parent, changed)
+        commit = there.commit(changed, parent, message or f"Upload {read_folder(folder).config.name}")
         if tag is not None and tagged is None:
-            api.create_tag(repo, tag=tag, revision=commit)
-        url = f"{api.endpoint}/{repo}/tree/{commit}"
-    return Pushed(repo, commit, tag, url, tuple(changed), readme is None)
+            there.set_tag(tag, commit)
+    return Pushed(repo, commit, tag, there.url(commit), tuple(changed), readme is None)
 
 
 def _verify(folder: Path) -> None:
@@ -162,15 +149,14 @@ def _verify(folder: Path) -> None:
         raise CheckpointError(f"{folder} is not what it claims to be and is not published: {'; '.join(failed)}.")
 
 
-def _readme(api: "HfApi", repo: str, parent: str | None, text: str, tag: str | None, licence: str | None) -> str | None:
+def _readme(there: Repository, parent: str | None, text: str, tag: str | None, licence: str | None) -> str | None:
     """The README to upload; ``None`` to leave the one that is there, which somebody has written."""
-    if parent is not None and api.file_exists(repo, README, revision=parent):
-        there = Path(api.hf_hub_download(repo, README, revision=parent)).read_text("utf-8", errors="replace")
-        if not is_generated(there):
-            logger.warning("%s has a README that was not generated; it stays as it is.", repo)
-            return None
+    found = there.text(README, parent)
+    if found is not None and not is_generated(found):
+        logger.warning("%s has a README that was not generated; it stays as it is.", there.name)
+        return None
     own = is_generated(text)
-    text = text.replace(_PLACEHOLDER, f"hf-hub:{repo}@{tag or 'COMMIT'}")
+    text = text.replace(_PLACEHOLDER, f"hf-hub:{there.name}@{tag or 'COMMIT'}")
     if licence is not None:
         from huggingface_hub import ModelCard
 
@@ -178,50 +164,3 @@ def _readme(api: "HfApi", repo: str, parent: str | None, text: str, tag: str | N
         card.data["license"] = licence
         text = str(card)
     return signed(text) if own else text
-
-
-def _changed(
-    api: "HfApi", repo: str, parent: str | None, contents: Mapping[str, Path], readme: str | None
-) -> dict[str, Path | bytes]:
-    """What the repository lacks or has otherwise."""
-    wanted: dict[str, Path | bytes] = {**contents, **({} if readme is None else {README: readme.encode()})}
-    if parent is None:
-        return wanted
-    there = {file.path: file for file in api.get_paths_info(repo, list(wanted), revision=parent)}
-    same = set()
-    for name, content in wanted.items():
-        file: Any = there.get(name)
-        if file is None:
-            continue
-        if file.lfs is not None and isinstance(content, Path):
-            equal = file.lfs.sha256 == sha256_file(content)
-        else:
-            equal = file.blob_id == git_hash(content if isinstance(content, bytes) else content.read_bytes())
-        if equal:
-            same.add(name)
-    return {name: content for name, content in wanted.items() if name not in same}
-
-
-def _tag_of(api: "HfApi", repo: str, tag: str | None) -> str | None:
-    """The commit that the tag points to; ``None`` if there is no such tag."""
-    if tag is None:
-        return None
-    tags = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo).tags}
-    return tags.get(tag)
-
-
-def _commit(api: "HfApi", repo: str, parent: str | None, changed: Mapping[str, Path | bytes], message: str) -> str:
-    from huggingface_hub import CommitOperationAdd
-
-    if not changed and parent is not None:
-        return parent
-    operations = [
-        CommitOperationAdd(path_in_repo=name, path_or_fileobj=content if isinstance(content, bytes) else str(content))
-        for name, content in changed.items()
-    ]
-    done = api.create_commit(repo, operations, commit_message=message, parent_commit=parent)
-    arrived = {file.path for file in api.get_paths_info(repo, list(changed), revision=done.oid)}
-    if arrived != set(changed):
-        lost = ", ".join(sorted(set(changed) - arrived))
-        raise IntegrityError(f"{repo}: commit {done.oid} does not hold {lost}; the upload is incomplete. Repeat it.")
-    return str(done.oid)
