@@ -1,4 +1,4 @@
-"""Progress of a prediction run on standard error."""
+"""Progress on standard error."""
 
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from suprem.inference.memory import Plan
     from suprem.volumes.scans import ScanInput
 
-__all__ = ["Display", "stderr_console"]
+__all__ = ["CountBar", "Display", "stderr_console"]
 
 
 def stderr_console() -> "Console":
@@ -75,3 +75,26 @@ class Display(Reporter):
             self._console.print(f"{head} in {result.seconds:.1f} s, {found}")
         else:
             self._console.print(f"{head}, finished by an earlier run")
+
+
+class CountBar:
+    """A bar that counts cases on standard error, where that is a terminal."""
+
+    def __init__(self, name: str) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        console = stderr_console()
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._cases = self._bar.add_task(name, total=None)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def ended(self, case: str, count: int) -> None:
+        """One more of so many cases."""
+        self._bar.update(self._cases, advance=1, total=count, description=case)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from suprem.cli._display import stderr_console
+from suprem.cli._display import CountBar
 from suprem.errors import ConfigurationError
 from suprem.report.scores import TITLES
 
@@ -95,7 +95,7 @@ class Inputs:
     def _compared(self, path: Path, jobs: int) -> "Evaluation":
         from suprem.evaluation.folders import evaluate_folders
 
-        with _Progress(path.name) as progress:
+        with CountBar(path.name) as progress:
             return evaluate_folders(
                 path,
                 str(self.references),
@@ -144,29 +144,6 @@ class Inputs:
         used = self.options if self.references is not None else {}
         references = None if self.references is None else str(self.references)
         return {"references": references, **used, "interval": "95 % bootstrap of the mean"}
-
-
-class _Progress:
-    """A bar on standard error, where that is a terminal."""
-
-    def __init__(self, name: str) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        console = stderr_console()
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._cases = self._bar.add_task(name, total=None)
-
-    def __enter__(self) -> "_Progress":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def ended(self, case: str, count: int) -> None:
-        """One more of so many cases."""
-        self._bar.update(self._cases, advance=1, total=count, description=case)
 
 
 def print_evaluation(evaluation: "Evaluation", pictures: "Sequence[Picture]") -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from suprem.cli._atlas_check import check
 from suprem.cli._atlas_ensemble import ensemble
 from suprem.cli._atlas_prioritise import prioritise
 from suprem.cli._atlas_release import datalist, nnunet, push, reassemble, release
@@ -23,6 +24,7 @@ atlas_app.command("reassemble")(reassemble)
 atlas_app.command("nnunet")(nnunet)
 atlas_app.command("datalist")(datalist)
 atlas_app.command("push")(push)
+atlas_app.command("check")(check)
 
 
 @atlas_app.command()

@@ -23,7 +23,8 @@ from suprem.volumes.scans import find_scans
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["PREDICTION_RGB", "REFERENCE_RGB", "OpenCase", "Picture", "draw_worst", "open_cases", "worst_slice"]
+__all__ = ["PREDICTION_RGB", "REFERENCE_RGB", "OpenCase", "Outline", "Picture", "draw_slice", "draw_worst"]
+__all__ += ["open_cases", "worst_slice"]
 
 # Sky blue and orange of Okabe and Ito, which every kind of colour vision tells apart; the dashes tell them apart too.
 REFERENCE_RGB, PREDICTION_RGB = (86, 180, 233), (230, 159, 0)
@@ -32,11 +33,29 @@ _NO_CT_HU = -100.0
 _MARGIN_MM, _LEAST_MM = 30.0, 100.0  # around the contours, and of the whole picture
 _WIDTH, _HEAD, _DPI = 6.0, 0.85, 130  # inches
 _LONG = 60  # characters of the title in full size
+_CHARACTER = 0.012  # of the width, an average letter of the legend
 _TALLEST = 1.6  # height of the slice over its width
 _BACKGROUND, _TEXT, _FAINT = "#101114", "#f2f2f2", "#b4b7bd"
 _CT_NAMES = ("ct", "image")
 
 _Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """One mask in a picture.
+
+    Attributes:
+        mask: bool (rows, columns) as displayed, :func:`suprem.inference.planes.cut_across`.
+        rgb: 0 to 255.
+        label: of the legend.
+        dashed: breaks the line.
+    """
+
+    mask: _Mask
+    rgb: tuple[int, int, int]
+    label: str
+    dashed: bool = False
 
 
 @dataclass(frozen=True)
@@ -199,10 +218,11 @@ def _drawn(score: CaseScore, layers: Sequence[MaskLayer], scan: Volume, note: st
     plane = plane_of(scan, axis, index)
     pair = [cut_across(mask, axis, index) for mask in (theirs, ours)]
     lines = _lines(score, f"{plane.title} slice {index + 1} of {theirs.shape[axis]}")
-    figure = _figure(plane, pair, lines, note)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=_DPI, facecolor=_BACKGROUND, metadata={"Software": None})
-    return file.getvalue()
+    outlines = (
+        Outline(pair[0], REFERENCE_RGB, "solid: reference"),
+        Outline(pair[1], PREDICTION_RGB, "dashed: prediction", dashed=True),
+    )
+    return draw_slice(plane, outlines, lines, note)
 
 
 def _lines(score: CaseScore, where: str) -> tuple[str, str]:
@@ -212,12 +232,22 @@ def _lines(score: CaseScore, where: str) -> tuple[str, str]:
     return f"{score.case}   {score.structure}", f"DSC {score.scores.dsc:.3f}   {distance}   {where}"
 
 
-def _figure(plane: Plane, pair: Sequence[_Mask], lines: tuple[str, str], note: str) -> "Figure":
-    """The slice around both contours, under two lines of text and the legend."""
+def draw_slice(plane: Plane, outlines: Sequence[Outline], lines: tuple[str, str], note: str = "") -> bytes:
+    """The slice around all outlines, under two lines of text and the legend, as a PNG file.
+
+    Args:
+        plane: the slice.
+        outlines: drawn in their order; without a voxel in any of them the whole slice is shown.
+        lines: title and subtitle.
+        note: why there is no CT in it; empty where there is.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    left, right, top, bottom = _window(plane, pair[0] | pair[1])
+    seen = (
+        np.logical_or.reduce([outline.mask for outline in outlines]) if outlines else np.zeros(plane.image.shape, bool)
+    )
+    left, right, top, bottom = _window(plane, seen if seen.any() else np.ones_like(seen))
     slice_height = min(_WIDTH * (bottom - top) / (right - left), _TALLEST * _WIDTH)
     slice_width = slice_height * (right - left) / (bottom - top)
     height = slice_height + _HEAD
@@ -226,21 +256,32 @@ def _figure(plane: Plane, pair: Sequence[_Mask], lines: tuple[str, str], note: s
     bounds = ((1 - slice_width / _WIDTH) / 2, 0.0, slice_width / _WIDTH, slice_height / height)
     axes = figure.add_axes(bounds)
     draw_image(axes, plane)
-    for mask, rgb, dashed in zip(pair, (REFERENCE_RGB, PREDICTION_RGB), (False, True), strict=True):
-        if mask.any():
-            draw_mask(axes, mask, plane.spacing_mm, rgb, width=2.0, dashed=dashed)
+    for outline in outlines:
+        if outline.mask.any():
+            draw_mask(axes, outline.mask, plane.spacing_mm, outline.rgb, width=2.0, dashed=outline.dashed)
     draw_letters(axes, plane)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
+    _write_head(figure, height, outlines, lines, note)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=_DPI, facecolor=_BACKGROUND, metadata={"Software": None})
+    return file.getvalue()
+
+
+def _write_head(
+    figure: "Figure", height: float, outlines: Sequence[Outline], lines: tuple[str, str], note: str
+) -> None:
     style: dict[str, Any] = {"va": "top", "parse_math": False}
     size = 10 * min(1.0, _LONG / len(lines[0]))
     figure.text(0.02, 1 - 0.08 / height, lines[0], color=_TEXT, fontsize=size, fontweight="bold", **style)
     figure.text(0.02, 1 - 0.32 / height, lines[1], color=_TEXT, fontsize=8, **style)
-    for x, text, rgb in ((0.02, "solid: reference", REFERENCE_RGB), (0.25, "dashed: prediction", PREDICTION_RGB)):
-        figure.text(x, 1 - 0.56 / height, text, color=tuple(value / 255 for value in rgb), fontsize=8, **style)
+    x = 0.02
+    for outline in outlines:
+        colour = tuple(value / 255 for value in outline.rgb)
+        figure.text(x, 1 - 0.56 / height, outline.label, color=colour, fontsize=8, **style)
+        x += 0.04 + _CHARACTER * len(outline.label)
     seen = f"{WINDOW_HU[0]:.0f} to {WINDOW_HU[1]:.0f} HU" if not note else note.partition(":")[0]
     figure.text(0.98, 1 - 0.56 / height, seen, color=_FAINT, fontsize=7, ha="right", **style)
-    return figure
 
 
 def _window(plane: Plane, both: _Mask) -> tuple[float, float, float, float]:

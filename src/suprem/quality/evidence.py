@@ -13,7 +13,7 @@ from suprem.datasets._sides import body_midline
 from suprem.errors import UnknownNameError, VolumeError
 from suprem.labels import structure
 
-__all__ = ["Evidence", "body_midline_mm", "gather"]
+__all__ = ["Evidence", "body_midline_mm", "gather", "is_one_piece"]
 
 BoolArray = npt.NDArray[np.bool_]
 Box = tuple[slice, slice, slice]
@@ -127,7 +127,7 @@ def gather(
     voxels = int(profile.sum())
     faces, at_border = _at_border(part, box, mask.shape, spacing_mm)
     surface = _surface(part, spacing_mm)
-    parts, largest = _parts(part, box, mask.shape) if _is_one_piece(name) else (None, None)
+    parts, largest = _parts(part, box, mask.shape) if is_one_piece(name) else (None, None)
     return Evidence(
         name,
         voxels,
@@ -163,7 +163,8 @@ def body_midline_mm(ct: npt.NDArray[Any], spacing_mm: Spacing) -> float | None:
         return None
 
 
-def _is_one_piece(name: str) -> bool:
+def is_one_piece(name: str) -> bool:
+    """Whether a structure is one connected part in (nearly) everybody; false for those that nothing is known about."""
     try:
         entry = structure(name)
     except UnknownNameError:  # nothing is known about a class of the user's own

@@ -13,7 +13,7 @@ from suprem.labels import known_name, mirrored, structure
 from suprem.quality.evidence import Evidence, Spacing, body_midline_mm, gather
 from suprem.quality.reference import UNSOURCED, Quantity, reference_ranges
 
-__all__ = ["FLAGS", "Finding", "Flag", "by_structure", "check_masks", "find", "in_words"]
+__all__ = ["BETWEEN", "FLAGS", "Finding", "Flag", "by_structure", "check_masks", "find", "in_words"]
 
 Flag = Literal["cut", "parts", "volume", "intensity", "spread", "side", "undecided", "missing"]
 FLAGS: tuple[Flag, ...] = get_args(Flag)
@@ -30,8 +30,7 @@ _NEIGHBOUR_ML = 1.0
 _USUAL_SIDES = {"liver": "right", "gall_bladder": "right", "spleen": "left"}
 """Of structures without a left and a right one; they differ in situs inversus."""
 
-# structure -> one above and one below it: where both are in view, it should be as well.
-_BETWEEN = {
+BETWEEN = {
     "liver": ("lung_right", "kidney_right"),
     "spleen": ("lung_left", "kidney_left"),
     "stomach": ("lung_left", "kidney_left"),
@@ -44,6 +43,7 @@ _BETWEEN = {
     "kidney_right": ("liver", "bladder"),
     "kidney_left": ("spleen", "bladder"),
 }
+"""Structure -> one above and one below it: where both are in view, it should be as well."""
 _UNITS = {"volume_ml": "ml", "mean_hu": "HU", "std_hu": "HU"}
 _MEASURED: tuple[tuple[Quantity, Flag, str], ...] = (
     ("volume_ml", "volume", "volume"),
@@ -174,7 +174,7 @@ def _of_one(name: str, one: Evidence) -> Iterator[tuple[Flag, str]]:
 
 
 def _missing(name: str, known: Mapping[str, Evidence]) -> Iterator[tuple[Flag, str]]:
-    neighbours = _BETWEEN.get(name, ())
+    neighbours = BETWEEN.get(name, ())
     if neighbours and all(other in known and known[other].volume_ml >= _NEIGHBOUR_ML for other in neighbours):
         yield "missing", f"was not found though {' and '.join(neighbours)} are in view; it was removed, or missed"
 
