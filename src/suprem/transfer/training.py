@@ -5,6 +5,7 @@ import json
 import logging
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -23,10 +24,10 @@ from suprem.inference.predictor import Predictor
 from suprem.tasks.segmentation import SegmentationTask
 from suprem.transfer.run_table import CASES, RESULT, StudyFolder
 from suprem.transfer.scoring import mean_scores, scored_cases
-from suprem.transfer.study import ModelPlan, Run, Study
+from suprem.transfer.study import ModelPlan, Run, Study, Training
 from suprem.zoo import Preprocessing, card, list_checkpoints, load_pretrained
 
-__all__ = ["architecture", "execute", "execute_by_name", "new_task"]
+__all__ = ["architecture", "execute", "execute_by_name", "fit", "new_data", "new_task", "new_trainer", "start_training"]
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ def execute(folder: StudyFolder, run: Run) -> None:
         return
     work = folder.work(run)
     work.mkdir(parents=True, exist_ok=True)
-    trainer = _trainer(folder.study, work)
+    trainer = new_trainer(folder.study.training, work)
     if not trainer.is_global_zero:
         _train(trainer, folder.study, run, work)
         return
@@ -138,24 +139,59 @@ def _complete(trainer: Trainer, folder: StudyFolder, run: Run, work: Path) -> No
 
 def _train(trainer: Trainer, study: Study, run: Run, work: Path) -> tuple[SegmentationTask, CTDataModule]:
     settings = study.training
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    seed_everything(run.seed, verbose=False)
-    data = CTDataModule(
+    start_training(settings, run.seed)
+    data = new_data(
+        settings,
         study.stores,
         study.groups[run.group],
+        subset=run.shots,
+        seed=run.seed,
+        processes=trainer.world_size,
+    )
+    task = new_task(study, run, data.spacing_mm)
+    fit(trainer, task, data, work, run.name)
+    return task, data
+
+
+def start_training(settings: Training, seed: int) -> None:
+    """Sets threads and the seed of everything that is drawn; comes before the network is made."""
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    seed_everything(seed, verbose=False)
+
+
+def new_data(
+    settings: Training,
+    stores: Sequence[str | Path],
+    classes: Sequence[str],
+    *,
+    subset: int | float | None = None,
+    seed: int = 0,
+    processes: int = 1,
+) -> CTDataModule:
+    """Patches to train on; nothing validates, beside official parts."""
+    return CTDataModule(
+        stores,
+        classes,
         patch_size=settings.patch_size,
         batch_size=settings.batch_size,
-        samples_per_epoch=settings.steps * settings.batch_size * trainer.world_size,
+        samples_per_epoch=settings.steps * settings.batch_size * processes,
         hu_window=settings.hu_window,
         augmentation=settings.augmentation,
         exclusive=settings.exclusive,
         val_fraction=0.0,
-        subset=run.shots,
-        seed=run.seed,
+        subset=subset,
+        seed=seed,
         num_workers=settings.num_workers,
     )
-    task = new_task(study, run, data.spacing_mm)
+
+
+def fit(trainer: Trainer, task: SegmentationTask, data: CTDataModule, work: Path, name: str) -> None:
+    """Trains, from the last checkpoint in ``work`` where there is one.
+
+    Raises:
+        CheckpointError: that checkpoint cannot be read; the message calls the training ``name``.
+    """
     last = work / _LAST
     try:
         trainer.fit(task, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
@@ -163,13 +199,12 @@ def _train(trainer: Trainer, study: Study, run: Run, work: Path) -> tuple[Segmen
         if not last.is_file() or trainer.global_step:
             raise
         raise CheckpointError(
-            f"{last} cannot be read ({str(error).splitlines()[0]}); delete it to start {run.name} anew."
+            f"{last} cannot be read ({str(error).splitlines()[0]}); delete it to start {name} anew."
         ) from error
-    return task, data
 
 
-def _trainer(study: Study, work: Path) -> Trainer:
-    settings = study.training
+def new_trainer(settings: Training, work: Path) -> Trainer:
+    """A trainer for so many steps, which leaves checkpoints in ``work`` where the settings ask for them."""
     callbacks: list[Callback] = []
     if settings.checkpoint_every is not None:
         callbacks.append(
