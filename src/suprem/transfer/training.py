@@ -27,7 +27,8 @@ from suprem.transfer.scoring import mean_scores, scored_cases
 from suprem.transfer.study import ModelPlan, Run, Study, Training
 from suprem.zoo import Preprocessing, card, list_checkpoints, load_pretrained
 
-__all__ = ["architecture", "execute", "execute_by_name", "fit", "new_data", "new_task", "new_trainer", "start_training"]
+__all__ = ["architecture", "execute", "execute_by_name", "fit", "new_data", "new_task", "new_trainer"]
+__all__ += ["start_training"]
 
 logger = logging.getLogger(__name__)
 
