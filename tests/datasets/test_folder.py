@@ -60,6 +60,17 @@ def test_the_tree_need_not_look_like_the_example(tmp_path: Path) -> None:
     assert [problem.case for problem in result.problems] == ["p2"]
 
 
+def test_scans_without_label_can_be_there_on_purpose(tmp_path: Path) -> None:
+    for place in ("images/one", "labels/one", "images/two"):
+        touch(tmp_path / f"{place}.nii.gz")
+    _yaml(tmp_path, partly_labelled=True)
+    result = dataset("folder").discover(tmp_path)
+    assert [(files.case, files.labelled) for files in result.cases] == [("one", True), ("two", False)]
+    assert not result.problems
+    with pytest.raises(ConfigurationError, match="partly_labelled is 'yes'"):
+        _yaml(tmp_path, partly_labelled="yes")
+
+
 def test_one_mask_per_structure(tmp_path: Path) -> None:
     labels = {"Leber": "liver", "Tumor": "liver tumour", "both_kidneys": {"split": "kidney"}, "doubt": "ignore"}
     spec = _yaml(tmp_path, label="masks/{case}/{structure}.nii.gz", labels=labels)

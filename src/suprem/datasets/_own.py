@@ -34,7 +34,7 @@ labels:
   255: ignore
 """
 
-_KEYS = ("title", "image", "label", "labels", "structures", "annotated")
+_KEYS = ("title", "image", "label", "labels", "structures", "annotated", "partly_labelled")
 _CASE = {"case": Field(r"[^/]+?", "patient_1")}
 _IGNORE = "ignore"
 
@@ -81,7 +81,10 @@ def _from_yaml(path: Path) -> tuple[str, Variant, LabelMap]:
     values, ignore = _rules(_mapping(content["labels"], path), own, path, masks=masks)
     annotated = content.get("annotated")
     names = frozenset(_name(str(name), own, path) for name in annotated) if annotated else None
-    files = Files((image,), _CASE, "{case}", (label,), label_map="own")
+    partly = content.get("partly_labelled", False)
+    if not isinstance(partly, bool):
+        raise ConfigurationError(f"{path}: partly_labelled is {partly!r}; it must be true or false.")
+    files = Files((image,), _CASE, "{case}", (label,), label_map="own", partly_labelled=partly)
     variant = Variant("own", (files,), label_format="masks" if masks else "file", source=str(path))
     return str(content.get("title") or path.parent.name), variant, _table(values, ignore, names, path)
 
