@@ -113,7 +113,7 @@ class Profiles:
 
     def pairs(self) -> list[tuple[str, str]]:
         """Structures that share voxels."""
-        there = [entry for entry, used in zip(self._table, self._z.any(axis=0), strict=True) if used]
+        there = [self._table[index] for index in np.flatnonzero(self._z.sum(axis=0))]
         found = {(a, b) for entry in there for i, a in enumerate(ordered(entry)) for b in ordered(entry)[i + 1 :]}
         return sorted(found)
 

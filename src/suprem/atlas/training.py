@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from suprem._files import atomic_folder
 from suprem.atlas.label_set import SOURCES, LabelSet, PaletteBuilder, Source
@@ -126,7 +128,7 @@ def _write(atlas: Atlas, key: str, names: Sequence[str], split: str, root: Path)
 
 def _palette(
     atlas: Atlas, key: str, labels: LabelSet, names: Sequence[str]
-) -> tuple[np.ndarray, tuple[frozenset[str], ...], int | None]:  # type: ignore[type-arg]
+) -> tuple[npt.NDArray[Any], tuple[frozenset[str], ...], int | None]:
     """Indices and table of the wanted structures; voxels that the dataset leaves open stay open."""
     builder = PaletteBuilder(labels.shape)
     for name in names:
@@ -141,7 +143,7 @@ def _palette(
     return indices, (*table, frozenset()), len(table)
 
 
-def _facts(record: CaseRecord) -> dict[str, object]:
+def _facts(record: CaseRecord) -> dict[str, Any]:
     """What does not change with the labels."""
     kept = ("dataset", "case", "scan", "subject", "variant", "source", "original_shape", "flags", "scan_hash")
     return {name: getattr(record, name) for name in kept} | {"original_affine": np.array(record.original_affine)}
