@@ -37,7 +37,14 @@ class FineTuned:
 
 
 def fine_tune(
-    start: str, store: str | Path, out: str | Path, *, name: str, settings: Training, seed: int = 0
+    start: str,
+    store: str | Path,
+    out: str | Path,
+    *,
+    name: str,
+    settings: Training,
+    window: tuple[int, int, int] | None = None,
+    seed: int = 0,
 ) -> FineTuned:
     """Trains a model further on every structure that is annotated in a store, and exports it.
 
@@ -50,6 +57,7 @@ def fine_tune(
         out: Folder of the exported model; it appears when it is complete.
         name: What the model is called, ``architecture.tag``.
         settings: Of the training.
+        window: Voxels of the windows with which the model predicts; ``None`` for the patch size of the training.
         seed: Of everything that is drawn.
 
     Raises:
@@ -74,7 +82,7 @@ def fine_tune(
             None,
             classes,
             init=start,
-            preprocessing=Preprocessing(data.spacing_mm, settings.hu_window, settings.patch_size),
+            preprocessing=Preprocessing(data.spacing_mm, settings.hu_window, window or settings.patch_size),
             exclusive=settings.exclusive,
             prior=settings.prior,
             optimisation=settings.optimisation,

@@ -9,6 +9,7 @@ import typer
 
 from suprem.cli._atlas_check import check
 from suprem.cli._atlas_ensemble import ensemble
+from suprem.cli._atlas_loop import next_, training_store
 from suprem.cli._atlas_prioritise import prioritise
 from suprem.cli._atlas_release import datalist, nnunet, push, reassemble, release
 from suprem.cli._atlas_review import review_app
@@ -25,6 +26,8 @@ atlas_app.command("nnunet")(nnunet)
 atlas_app.command("datalist")(datalist)
 atlas_app.command("push")(push)
 atlas_app.command("check")(check)
+atlas_app.command("training-store")(training_store)
+atlas_app.command("next")(next_)
 
 
 @atlas_app.command()
