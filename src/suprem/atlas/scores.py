@@ -128,14 +128,12 @@ def score_case(
                 result.keep(*found, number, first, core)
                 peaks[name] = np.maximum(peaks[name], _peaks(*found, core, scale.cube))
     ml = float(prod(spacing)) / 1000
-    scores = {
-        name: StructureScores(
-            *(float(peak) * ml / 255 for peak in peaks[name]),
-            {voter: count * ml for voter, count in voxels[name].items()},
-            _centre(moments[name], voxels[name].get(LABELS, 0)),
-        )
-        for name in known
-    }
+    scores = {}
+    for name in known:
+        uncertainty, consistency, overlap = (float(peak) * ml / 255 for peak in peaks[name])
+        volumes = {voter: count * ml for voter, count in voxels[name].items()}
+        centre = _centre(moments[name], voxels[name].get(LABELS, 0))
+        scores[name] = StructureScores(uncertainty, consistency, overlap, volumes, centre)
     return CaseScores(scores, result.attention, result.strongest, result.cause)
 
 
