@@ -11,7 +11,7 @@ NEAR: tuple[tuple[str, str, float, str], ...] = (
     ("adrenal_gland_right", "kidney_right", 40, "the adrenal gland sits above the kidney of its side"),
     ("adrenal_gland_left", "kidney_left", 40, "the adrenal gland sits above the kidney of its side"),
     ("pancreas", "duodenum", 30, "the head of the pancreas lies in the loop of the duodenum"),
-    ("duodenum", "stomach", 30, "the duodenum begins at the pylorus"),
+    ("duodenum", "stomach", 50, "the duodenum begins at the pylorus"),
     ("esophagus", "stomach", 40, "the esophagus ends in the stomach"),
     ("portal_vein_and_splenic_vein", "liver", 20, "the portal vein enters the liver"),
     ("celiac_trunk", "aorta", 15, "the celiac trunk leaves the aorta"),

@@ -47,7 +47,7 @@ _JUMP, _SUDDEN = 2.0, 1.4
 """A jump is a change by the first factor that exceeds its neighbours by the second; fast, smooth ends are no jump."""
 _SPECK_SHARE = 0.02
 _END_SHARE = 0.5
-_CAVITY_ML = 0.5
+_CAVITY_ML = 1.0
 
 
 @dataclass(frozen=True)
@@ -259,6 +259,8 @@ def _gaps(name: str, mask: BoolArray, counts: Counts, filled: npt.NDArray[np.int
         least = min(counts[: low + 1].sum(), counts[high:].sum())
         if high - low == 1 or least < _SPECK_SHARE * counts.sum():
             continue
+        if high - low == 2 and min(counts[low], counts[high]) < _INNER_SHARE * counts.max():
+            continue  # a thin part may break up in one slice by itself
         if _at_border(mask[:, :, : low + 1], 0) and _at_border(mask[:, :, high:], -1):
             continue
         text = f"is absent from {high - low - 1} slices between slices that have it; it was left out there"
