@@ -150,9 +150,11 @@ def expected_centre(
     places = []
     for name, own in scores[case].items():
         ways = [
-            np.subtract(found[structure].centre, found[name].centre)
+            np.subtract(there, here)
             for found in scores.values()
-            if structure in found and name in found and found[structure].centre and found[name].centre
+            if structure in found and name in found
+            for there, here in [(found[structure].centre, found[name].centre)]
+            if there is not None and here is not None
         ]
         if own.centre is not None and ways:
             places.append(own.centre + np.median(ways, axis=0))

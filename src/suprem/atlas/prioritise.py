@@ -129,7 +129,7 @@ def prioritise(
     ]
     waiting = [task for task in tasks if _read(folder, task) is None]
     problems = _run(waiting, jobs, scheduler, progress)
-    scored = {task.case: found for task in tasks if (found := _read(folder, task)) is not None}
+    scored = {task.case: one for task in tasks if (one := _read(folder, task)) is not None}
     found = importance({case: one.structures for case, one in scored.items()}, weights)
     ranking = _ranking(found)
     fresh = {task.case for task in waiting}

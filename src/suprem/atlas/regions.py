@@ -121,7 +121,7 @@ def _votes(
     labels: LabelSet,
     names: Sequence[str],
 ) -> Votes:
-    half = np.count_nonzero(region) / 2
+    half = int(np.count_nonzero(region)) / 2
     entries = Counter(labels.indices[box][region].tolist())
     marked = {n: sum(c for i, c in entries.items() if n in labels.table[i]) for n in names if n in labels.provenance}
     label = marked[structure] > half if structure in marked else None
@@ -131,7 +131,7 @@ def _votes(
         masks = prediction.masks([name for name in names if name in prediction.classes], box)
         seen = {name: int(np.count_nonzero(mask[region])) for name, mask in masks.items()}
         models += structure in seen
-        seeing += seen.get(structure, 0) > half
+        seeing += int(seen.get(structure, 0) > half)
         instead.update(_others(structure, seen, half))
     most = next((name for name, count in instead.most_common(1) if count * 2 > len(predictions)), None)
     return Votes(models, seeing, label, next(iter(_others(structure, marked, half)), None), most)
