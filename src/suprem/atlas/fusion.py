@@ -13,7 +13,7 @@ import numpy.typing as npt
 from suprem.atlas.predictions import Prediction
 from suprem.errors import ConfigurationError
 
-__all__ = ["FUSIONS", "Fusion", "check_fusion", "fused_masks", "majority", "mean", "staple"]
+__all__ = ["FUSIONS", "Fusion", "Rater", "check_fusion", "fused_masks", "majority", "mean", "staple"]
 
 BoolArray = npt.NDArray[np.bool_]
 Fusion = Literal["majority", "staple", "mean"]
