@@ -264,7 +264,7 @@ def test_a_scan_stored_in_another_orientation_gets_the_same_masks(axes, flips):
 def test_info_holds_what_a_manifest_needs():
     network, (scan, _) = network_of(3, spacing=(4.0, 4.0, 4.0)), patient()
     progress, plans = [], []
-    predictor = Predictor(network, device="cpu", postprocess="largest")
+    predictor = Predictor(network, device="cpu", postprocess="largest", window_batch=1)
     segmentation = predictor.predict(scan, lambda done, total: progress.append((done, total)), planned=plans.append)
     info = json.loads(json.dumps(segmentation.info))
     assert {"body", "plan", "input", "network", "blend", "label", "postprocess", "total"} <= set(info["seconds"])
@@ -275,6 +275,21 @@ def test_info_holds_what_a_manifest_needs():
     assert [rule["rule"] for rule in info["postprocess"]["rules"]] == ["KeepLargest"] * 3
     total = info["windows"]["run"]
     assert progress == [(i + 1, total) for i in range(total)]
+
+
+def test_small_windows_run_in_company_and_give_the_same():
+    network, scan = network_of(3, spacing=(4.0, 4.0, 4.0)), patient()[0]
+    pairs = Predictor(network, device="cpu", max_ram=None)
+    assert pairs.plan(scan).window_batch == 2
+    alone = Predictor(network, device="cpu", max_ram=None, window_batch=1)
+    assert alone.plan(scan).window_batch == 1
+    seen = []
+    forward_features = network.forward_features
+    network.forward_features = lambda images: (seen.append(len(images)), forward_features(images))[1]
+    one, other = alone.predict(scan), pairs.predict(scan)
+    assert set(seen) == {2}  # a window that is left alone runs beside a copy of itself
+    assert any(one.grid_mask(name).any() for name in one.classes)
+    assert all((one.grid_mask(name) != other.grid_mask(name)).mean() < 1e-4 for name in one.classes)
 
 
 def test_max_ram_that_cannot_be_held_names_what_works_and_that_works():

@@ -10,7 +10,7 @@ import torch
 
 from suprem._files import parse_size
 from suprem.errors import ConfigurationError
-from suprem.inference.blending import ClassChannels, WindowNetwork
+from suprem.inference.blending import SMALL_WINDOW, ClassChannels, WindowNetwork
 from suprem.inference.body import find_body
 from suprem.inference.devices import free_bytes, resolve_device, tensor_bytes, window_bytes
 from suprem.inference.engine import HostLabels, Job, Progress, Stopwatch, stream
@@ -35,8 +35,7 @@ _log = logging.getLogger(__name__)
 
 _PROFILES = ("default", "exhaustive")
 _PRECISIONS = ("float32", "bfloat16")
-# A CPU gains nothing from larger batches (measured), a GPU does.
-_BATCHES = {"cpu": (1,), "cuda": (8, 4, 2, 1)}
+_GPU_BATCHES = (8, 4, 2, 1)
 
 _RESIDENT_FRACTION = 0.4
 
@@ -115,8 +114,15 @@ class Predictor:
         self._load_report = network.load_report
         self._overlap, self._max_ram, self._profile = overlap, max_ram, profile
         self._postprocess, self._flip, self._precision = postprocess, flip_tta, precision
-        self._batches = (window_batch,) if window_batch else _BATCHES[self.device.type]
+        self._batches = (window_batch,) if window_batch else self._default_batches()
         self._window_bytes: int | None = None
+
+    def _default_batches(self) -> tuple[int, ...]:
+        """Window batches to consider, the fastest first."""
+        if self.device.type != "cpu":
+            return _GPU_BATCHES
+        # Large windows gain nothing from company on a CPU (measured).
+        return (2, 1) if prod(self._config.preprocessing.patch_size) <= SMALL_WINDOW else (1,)
 
     @property
     def classes(self) -> tuple[str, ...]:
