@@ -97,6 +97,27 @@ def test_a_shifted_outline_is_within_tolerance(tmp_path: Path) -> None:
     assert found.structures["liver"].consistency_ml > 0
 
 
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        # Where each of three models and the labels ends; the least is 14. From there on, beyond one voxel of tolerance:
+        ((14, 14, 14, 16), 4 * 1 / 4 * 3 / 4),  # 4 f g in plane 15, grown back to 14, of which 4 f (1 - f) is the same
+        ((14, 15, 16, 16), 4 * 2 / 4 * 1 / 4),  # g is 1/4 in plane 15, less than 1 - f there and in plane 14
+        ((14, 15, 15, 15), 0.0),  # within tolerance
+    ],
+)
+def test_disagreement_beyond_the_tolerance_counts_from_the_outline_on(
+    tmp_path: Path, ends: tuple[int, ...], expected: float
+) -> None:
+    boxes = [np.s_[4:end, 4:14, 4:14] for end in ends]
+    models = {str(n): _model(tmp_path / str(n), liver=_sure(box)) for n, box in enumerate(boxes[:3])}
+    found = score_case(models, _labels(liver=boxes[3]), ("liver",), tolerance_mm=2.0)
+    attention = np.zeros(SHAPE)
+    attention[14:16, 4:14, 4:14] = round(255 * expected)
+    assert np.array_equal(found.attention, attention)
+    assert found.structures["liver"].consistency_ml == pytest.approx(2 * 9 * 9 * VOXEL_ML * expected, rel=0.01)
+
+
 def test_overlap_but_not_of_a_lesion_in_its_organ(tmp_path: Path) -> None:
     shared = np.s_[10:20, 4:14, 4:14]
     values = {"liver": _sure(A), "stomach": _sure(shared), "liver_tumor": _sure(np.s_[5:9, 5:12, 5:12])}
@@ -194,9 +215,7 @@ def _scores(consistency: float, *, present: bool = True) -> StructureScores:
 
 def test_large_and_fuzzy_structures_do_not_lead() -> None:
     rng = np.random.default_rng(2)
-    cases = {
-        f"c{n}": {"colon": _scores(rng.uniform(20, 60)), "spleen": _scores(rng.uniform(0, 0.2))} for n in range(30)
-    }
+    cases = {f"c{n}": {"colon": _scores(rng.uniform(2, 6)), "spleen": _scores(rng.uniform(0, 0.2))} for n in range(30)}
     cases["c7"]["spleen"] = _scores(3.0)
     found = importance(cases)
     assert max(found, key=lambda case: found[case].value) == "c7"

@@ -134,12 +134,22 @@ def _uncertainty(values: Sequence[ByteArray], shape: tuple[int, ...]) -> ByteArr
 
 
 def _disagreement(masks: Sequence[BoolArray], size: Sequence[int]) -> ByteArray:
-    """4 f g: the share f of voters that claim a voxel, and the share g that claim nothing near it."""
+    """4 f (1 - f) of the share f of voters that claim a voxel, but at most the largest 4 f g near it.
+
+    g is the share that claims nothing near: it is 0 where outlines differ by the tolerance only, and says where there
+    is more. Alone it would take off the tolerance from what is really wrong as well, which is all of a small error.
+    """
     claim, far = (np.zeros(masks[0].shape, dtype=np.float32) for _ in range(2))
     for mask in masks:
         claim += mask
         far += ndimage.maximum_filter(mask.view(np.uint8), size=size, mode="constant") == 0
-    return np.round(claim * far * (4 * 255 / len(masks) ** 2)).astype(np.uint8)
+    unit = 4 * 255 / len(masks) ** 2
+    beyond = np.round(claim * far * unit).astype(np.uint8)
+    if not beyond.any():
+        return beyond
+    split = np.round(claim * (len(masks) - claim) * unit).astype(np.uint8)
+    most = ndimage.maximum_filter(beyond, size=size, mode="constant")
+    return np.asarray(np.minimum(split, most), dtype=np.uint8)
 
 
 def _opened(values: ByteArray, size: Sequence[int]) -> ByteArray:

@@ -14,7 +14,7 @@ __all__ = ["DEFAULT_WEIGHTS", "Importance", "Weights", "expected_centre", "impor
 
 Floats = npt.NDArray[np.float64]
 
-_FLOOR_ML = 1.0
+_FLOOR_ML = 2.0
 """Least deviation of a score; where most cases have none, the median deviation is 0."""
 _ENOUGH = 8
 """From so many cases on, they say what is usual."""
