@@ -14,7 +14,7 @@ from suprem.labels import known_name, list_structures, ordered, structure
 from suprem.volumes.geometry import Reorientation, Volume, same_grid, to_ras
 from suprem.volumes.io import IMAGE_SUFFIXES, image_suffix, read_volume
 from suprem.volumes.itksnap import read_label_file
-from suprem.volumes.slicer import Segmentation, read_segmentation
+from suprem.volumes.slicer import SlicerSegmentation, read_segmentation
 
 __all__ = ["MASK_FOLDERS", "Returned", "numbering", "read_returned", "shown"]
 
@@ -132,7 +132,7 @@ def _checked_names(names: Iterable[str], structures: Sequence[str], place: str) 
 class _Segments:
     """Masks of a ``.seg.nrrd``."""
 
-    def __init__(self, content: Segmentation, handed: LabelSet, structures: Sequence[str]) -> None:
+    def __init__(self, content: SlicerSegmentation, handed: LabelSet, structures: Sequence[str]) -> None:
         spelled = _checked_names((segment.name for segment in content.segments), structures, content.name)
         self.names, self._spelled, self._content, self._shape = ordered(spelled), spelled, content, handed.shape
         self._place = None if content.has_no_image else _placed(content.shape, content.affine, handed, content.name)

@@ -23,7 +23,7 @@ from suprem.labels import Code, color, list_structures, structure
 from suprem.volumes._claims import MAX_VOXELS, check_nrrd
 from suprem.volumes.io import LPS_TO_RAS, read_itk_image
 
-__all__ = ["Segment", "Segmentation", "read_segmentation", "terminology_entry", "write_points"]
+__all__ = ["Segment", "SlicerSegmentation", "read_segmentation", "terminology_entry", "write_points"]
 __all__ += ["write_segmentation"]
 
 _CONTEXT = "Segmentation category and type - DICOM master list"
@@ -53,7 +53,7 @@ class Segment:
 
 
 @dataclass(frozen=True, eq=False)
-class Segmentation:
+class SlicerSegmentation:
     """What a ``.seg.nrrd`` file holds.
 
     Attributes:
@@ -248,7 +248,7 @@ def write_points(path: Path, points: Iterable[tuple[str, str, Sequence[float]]])
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_segmentation(path: str | Path, *, max_voxels: int = MAX_VOXELS) -> Segmentation:
+def read_segmentation(path: str | Path, *, max_voxels: int = MAX_VOXELS) -> SlicerSegmentation:
     """Reads a ``.seg.nrrd`` file, with one or several layers, in any orientation, cropped or not.
 
     Files of Slicer before 4.11, whose segments are a layer each, are read too.
@@ -274,7 +274,7 @@ def read_segmentation(path: str | Path, *, max_voxels: int = MAX_VOXELS) -> Segm
     if len(names) > len(set(names)):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise VolumeError(f"{source} has several segments called {', '.join(twice)}; merge or rename them.")
-    return Segmentation(layers, affine, segments, str(source))
+    return SlicerSegmentation(layers, affine, segments, str(source))
 
 
 def _segments(facts: Mapping[str, str], count: int, place: str) -> Iterable[Segment]:
