@@ -17,6 +17,7 @@ from suprem.errors import CheckpointError, ConfigurationError, UnknownNameError
 from suprem.inference import Predictor
 from suprem.inference.body import find_body
 from suprem.inference.grid import ModelGrid
+from suprem.inference.on_device import BodyLookup
 from suprem.labels import mirrored
 from suprem.volumes import Volume
 from suprem.volumes.geometry import Reorientation
@@ -136,7 +137,8 @@ def test_default_profile_is_exhaustive_inside_the_body_and_background_outside(ac
     scan, inside = patient()
     fast = predict(network, scan)
     full = predict(network, scan, profile="exhaustive")
-    body = find_body(scan, ModelGrid.of(scan, (4.0, 4.0, 4.0))).region(slice(None), slice(None), slice(None))
+    found = find_body(scan, ModelGrid.of(scan, (4.0, 4.0, 4.0)))
+    body = BodyLookup(found, torch.device("cpu")).region((slice(None), slice(None), slice(None))).numpy()
     assert body[inside].all()
     assert 0.1 < body.mean() < 0.6
     assert not masks_of(fast)[:, ~body].any()

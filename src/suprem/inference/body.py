@@ -49,10 +49,6 @@ class BodyMask:
             box.append(slice(index[low], index[high - 1] + 1))
         return bool(self.coarse[tuple(box)].any())
 
-    def region(self, x: slice, y: slice, z: slice) -> BoolArray:
-        """The mask over a box of model voxels, bool (X, Y, Z)."""
-        return self.coarse[np.ix_(self.index[0][x], self.index[1][y], self.index[2][z])]
-
 
 def find_body(
     scan: Volume,

@@ -13,7 +13,6 @@ import torch
 
 from suprem.errors import CheckpointError
 from suprem.inference.blending import ClassChannels, WindowNetwork
-from suprem.inference.body import BodyMask
 from suprem.inference.grid import ModelGrid
 from suprem.inference.memory import CHUNK_BYTES, DEVICE_CHUNK_BYTES
 from suprem.inference.probabilities import ProbabilitySink
@@ -99,7 +98,6 @@ class Job:
         scan: HU on its own index axes.
         grid: its model grid.
         source: the network's input.
-        body: where labels may lie, ``None`` for everywhere.
         layout: the windows to run and the cells they fill.
         network: runs windows.
         channels: what the outputs mean.
@@ -115,7 +113,6 @@ class Job:
     scan: Volume
     grid: ModelGrid
     source: WindowSource
-    body: BodyMask | None
     layout: SlabLayout
     network: WindowNetwork
     channels: ClassChannels

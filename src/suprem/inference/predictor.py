@@ -220,7 +220,6 @@ class Predictor:
             scan=volume,
             grid=grid,
             source=source,
-            body=body,
             layout=SlabLayout(grid.shape, contract.patch_size, kept),
             network=self._network,
             channels=self._channels,
