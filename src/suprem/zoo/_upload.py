@@ -1,22 +1,34 @@
 """What uploads of weights and of datasets share: what a repository lacks becomes one commit on a stated parent."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from suprem._files import sha256_file
-from suprem.errors import HubError, IntegrityError
+from suprem.errors import ConfigurationError, HubError, IntegrityError
 from suprem.zoo.hub import git_hash
+from suprem.zoo.source import REVISION
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-__all__ = ["Contents", "Repository"]
+__all__ = ["Contents", "Repository", "check_tag"]
 
 Contents = Mapping[str, Path | bytes]
 _PATHS = 500
 """Files that are asked about at once."""
+
+
+def check_tag(tag: str | None) -> None:
+    """Makes sure that a tag can be the name of a version.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    if tag is not None and not re.fullmatch(REVISION, tag):
+        raise ConfigurationError(f"tag is {tag!r}; it must consist of letters, digits, dots, dashes and underscores.")
 
 
 @dataclass(frozen=True)
@@ -117,9 +129,30 @@ class Repository:
             )
         return str(done.oid)
 
-    def set_tag(self, tag: str, commit: str) -> None:
-        """Makes a tag that was not there."""
-        self.api.create_tag(self.name, tag=tag, revision=commit, repo_type=self.kind)
+    def publish(
+        self, wanted: Contents, parent: str | None, *, tag: str | None, message: str
+    ) -> tuple[str, tuple[str, ...]]:
+        """Brings the repository to hold the files, in one commit on top of ``parent``, and makes the tag.
+
+        Args:
+            wanted: Path in the repository -> content.
+            parent: The latest commit; ``None`` in an empty repository.
+            tag: For the commit, of :func:`check_tag`.
+            message: Of the commit.
+
+        Returns:
+            The commit that holds the files, and the files that it changed.
+
+        Raises:
+            HubError: the tag points to other content.
+            IntegrityError: files did not arrive.
+        """
+        changed = self.changed(wanted, parent)
+        tagged = self.tagged(tag, parent, changed)
+        commit = self.commit(changed, parent, message)
+        if tag is not None and tagged is None:
+            self.api.create_tag(self.name, tag=tag, revision=commit, repo_type=self.kind)
+        return commit, tuple(changed)
 
     def _known(self, names: list[str], revision: str) -> dict[str, Any]:
         """The files among ``names`` that the repository has at a commit."""

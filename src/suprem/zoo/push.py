@@ -2,19 +2,17 @@
 
 import json
 import logging
-import re
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from suprem.errors import CheckpointError, ConfigurationError
+from suprem.errors import CheckpointError
 from suprem.zoo._hub_errors import explained
-from suprem.zoo._upload import Repository
+from suprem.zoo._upload import Repository, check_tag
 from suprem.zoo.folder import CONFIG, GOLDEN, README, WEIGHTS, read_folder, save_folder
 from suprem.zoo.hub import HubFile, progress_bars
 from suprem.zoo.model_card import check_licence, is_generated, signed
-from suprem.zoo.source import REVISION
 
 if TYPE_CHECKING:
     from suprem.backbones._base import SegmentationNetwork
@@ -91,8 +89,7 @@ def push_to_hub(
         'hf-hub:owner/liver@...'
     """
     check_licence(licence)
-    if tag is not None and not re.fullmatch(REVISION, tag):
-        raise ConfigurationError(f"tag is {tag!r}; it must consist of letters, digits, dots, dashes and underscores.")
+    check_tag(tag)
     if not isinstance(model, str | Path):
         with tempfile.TemporaryDirectory() as place:
             saved = save_folder(model, Path(place) / _MODEL)
@@ -132,12 +129,10 @@ def _push(
         there = Repository.made(repo, private=private)
         parent = there.head
         readme = _readme(there, parent, (folder / README).read_text("utf-8"), tag, licence)
-        changed = there.changed({**contents, **({} if readme is None else {README: readme.encode()})}, parent)
-        tagged = there.tagged(tag, parent, changed)
-        commit = there.commit(changed, parent, message or f"Upload {read_folder(folder).config.name}")
-        if tag is not None and tagged is None:
-            there.set_tag(tag, commit)
-    return Pushed(repo, commit, tag, there.url(commit), tuple(changed), readme is None)
+        wanted: dict[str, Path | bytes] = {**contents, **({} if readme is None else {README: readme.encode()})}
+        message = message or f"Upload {read_folder(folder).config.name}"
+        commit, changed = there.publish(wanted, parent, tag=tag, message=message)
+    return Pushed(repo, commit, tag, there.url(commit), changed, readme is None)
 
 
 def _verify(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Publishes a release as a dataset on the Hugging Face Hub: checked before, in one commit, safe to repeat."""
 
 import logging
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,9 @@ from suprem.atlas.release.reassemble import read_cases
 from suprem.atlas.release.tables import CHECKSUMS, read_checksums
 from suprem.errors import ConfigurationError, IntegrityError
 from suprem.zoo._hub_errors import explained
-from suprem.zoo._upload import Repository
+from suprem.zoo._upload import Repository, check_tag
 from suprem.zoo.hub import HubFile, progress_bars
 from suprem.zoo.model_card import is_generated
-from suprem.zoo.source import REVISION
 
 __all__ = ["PushedRelease", "check_release", "push_release"]
 
@@ -136,8 +134,7 @@ def push_release(
         OfflineError: the Hub cannot be reached.
     """
     folder = Path(release)
-    if tag is not None and not re.fullmatch(REVISION, tag):
-        raise ConfigurationError(f"tag is {tag!r}; it must consist of letters, digits, dots, dashes and underscores.")
+    check_tag(tag)
     contents: dict[str, Path | bytes] = {name: folder / name for name in check_release(folder)}
     facts, card = read_release(folder), (folder / CARD).read_text("utf-8")
     questions = unfilled(card)
@@ -153,12 +150,9 @@ def push_release(
         kept = _keeps_readme(there, parent, card)
         if kept:
             del contents[CARD]
-        changed = there.changed(contents, parent)
-        tagged = there.tagged(tag, parent, changed)
-        commit = there.commit(changed, parent, message or f"{facts['name']}, version {facts['version']}")
-        if tag is not None and tagged is None:
-            there.set_tag(tag, commit)
-    return PushedRelease(repo, commit, tag, there.url(commit), tuple(changed), kept)
+        message = message or f"{facts['name']}, version {facts['version']}"
+        commit, changed = there.publish(contents, parent, tag=tag, message=message)
+    return PushedRelease(repo, commit, tag, there.url(commit), changed, kept)
 
 
 def _keeps_readme(there: Repository, parent: str | None, own: str) -> bool:
