@@ -80,12 +80,7 @@ class Slab:
         self._masks: dict[str, dict[str, BoolArray]] = {}
         for model, prediction in predictions.items():
             self._masks[model] = prediction.masks([name for name in names if name in prediction.classes], box)
-        indices = labels.indices[box]
-        self._masks[LABELS] = {
-            name: np.array([name in entry for entry in labels.table])[indices]
-            for name in names
-            if name in labels.provenance
-        }
+        self._masks[LABELS] = {name: labels.mask(name, box) for name in names if name in labels.provenance}
         self._overlaps = {voter: _overlaps(masks) for voter, masks in self._masks.items()}
 
     def masks(self, name: str) -> dict[str, BoolArray]:

@@ -134,7 +134,8 @@ def check_labels(
     target = Path(out)
     if target.exists() and not (target / _JSON).is_file():
         raise OutputError(f"{target} exists and holds no earlier check; choose another folder.")
-    keys = _keys(place, cases)
+    opened = _Place.open(place)
+    keys = opened.keys(cases)
     found: dict[str, tuple[LabelFinding, ...]] = {}
     for key, outcome in map_unordered(partial(_check, place=str(place)), keys, jobs=jobs, scheduler=scheduler):
         if isinstance(outcome, Exception):
@@ -144,40 +145,42 @@ def check_labels(
             progress(key, len(keys))
     findings = [finding for key in keys for finding in found[key]]
     with atomic_folder(target, overwrite=True) as folder:
-        shown = _draw(place, findings, folder, pictures)
+        shown = _draw(opened, findings, folder, pictures)
         result = CheckResult(keys, tuple(shown))
         _write(result, folder, str(place))
     return result
 
 
-def _is_atlas(place: str | Path) -> bool:
-    return (Path(place) / "atlas.json").is_file()
+@dataclass(frozen=True)
+class _Place:
+    """Where the labels lie: an atlas, or the annotation of a store alone."""
 
+    store: Store
+    atlas: Atlas | None
 
-def _store(place: str | Path) -> Store:
-    return Atlas.open(place).store if _is_atlas(place) else Store.open(place)
+    @classmethod
+    def open(cls, place: str | Path) -> "_Place":
+        atlas = Atlas.open(place) if Atlas.is_at(place) else None
+        return cls(atlas.store if atlas else Store.open(place), atlas)
 
+    def keys(self, cases: Sequence[str] | None) -> tuple[str, ...]:
+        if cases is not None:
+            return tuple(self.store.record(key).key for key in cases)
+        return tuple(record.key for record in self.store.records)
 
-def _keys(place: str | Path, cases: Sequence[str] | None) -> tuple[str, ...]:
-    store = _store(place)
-    if cases is not None:
-        return tuple(store.record(key).key for key in cases)
-    return tuple(record.key for record in store.records)
-
-
-def _labels(place: str | Path, key: str) -> LabelSet:
-    if _is_atlas(place):
-        return Atlas.open(place).labels(key)
-    store = Store.open(place)
-    return expert_labels(store, key, store.record(key).annotated)
+    def labels(self, key: str) -> LabelSet:
+        if self.atlas is not None:
+            return self.atlas.labels(key)
+        return expert_labels(self.store, key, self.store.record(key).annotated)
 
 
 def _check(key: str, place: str) -> tuple[LabelFinding, ...]:
     """Everything found in one case; a function of the module, for other processes."""
-    labels = _labels(place, key)
+    opened = _Place.open(place)
+    labels = opened.labels(key)
     if not labels.provenance:
         return ()
-    return tuple(_finding(key, labels, doubt) for doubt in check_case(labels, _store(place).case(key).ct()))
+    return tuple(_finding(key, labels, doubt) for doubt in check_case(labels, opened.store.case(key).ct()))
 
 
 def _finding(key: str, labels: LabelSet, doubt: Doubt) -> LabelFinding:
@@ -189,7 +192,7 @@ def _finding(key: str, labels: LabelSet, doubt: Doubt) -> LabelFinding:
     return LabelFinding(key, doubt.structure, doubt.rule, source, doubt.slice, height, doubt.text, doubt.others)
 
 
-def _draw(place: str | Path, findings: Sequence[LabelFinding], folder: Path, limit: int) -> list[LabelFinding]:
+def _draw(place: _Place, findings: Sequence[LabelFinding], folder: Path, limit: int) -> list[LabelFinding]:
     """Draws the first findings of every rule, and notes their files."""
     rank: Counter[str] = Counter()
     order = []
@@ -203,7 +206,7 @@ def _draw(place: str | Path, findings: Sequence[LabelFinding], folder: Path, lim
     for number in chosen:
         finding = findings[number]
         if last is None or last[0] != finding.case:  # findings are in the order of the cases: each is read once
-            last = finding.case, _labels(place, finding.case), _store(place).case(finding.case).ct()
+            last = finding.case, place.labels(finding.case), place.store.case(finding.case).ct()
         name = f"{_PICTURES}/{number + 1:05d}.png"
         (folder / name).write_bytes(_picture(finding, last[1], Volume(last[2], last[1].affine, finding.case)))
         shown[number] = replace(finding, picture=name)

@@ -43,8 +43,9 @@ def begin_atlas(
         OutputError: the place cannot be written.
     """
     if classes is None:
-        there = (Path(root) / "atlas.json").is_file()
-        known = Atlas.open(root).structures if there else ordered({name for m in models for name in m.classes})
+        known = (
+            Atlas.open(root).structures if Atlas.is_at(root) else ordered({name for m in models for name in m.classes})
+        )
         return Atlas.create(root, store, known)
     atlas = Atlas(Path(root), str(store), ordered({known_name(name) for name in classes}))
     known = ordered({n for m in models for n in m.classes} | {n for r in atlas.store.records for n in r.annotated})

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -67,8 +68,7 @@ class Journal:
             content = self.path.read_bytes()
         except OSError as error:
             raise ConfigurationError(f"{self.path} cannot be read: {error}; check its permissions.") from error
-        complete = content[: content.rfind(b"\n") + 1]
-        found = [_event(line, self.path, number) for number, line in enumerate(complete.splitlines(), start=1)]
+        found = _events(content[: content.rfind(b"\n") + 1], self.path)
         return tuple(event for event in found if kind in (None, event.kind))
 
     def append(self, kind: str, user: str | None = None, **facts: Any) -> Event:
@@ -130,6 +130,12 @@ class OpenJournal:
 def _complete(path: Path) -> int:
     """Bytes up to the end of the last complete line."""
     return path.read_bytes().rfind(b"\n") + 1
+
+
+@lru_cache(maxsize=1)
+def _events(complete: bytes, path: Path) -> tuple[Event, ...]:
+    """The events of complete lines; kept, since an atlas is asked about each of its cases."""
+    return tuple(_event(line, path, number) for number, line in enumerate(complete.splitlines(), start=1))
 
 
 def _event(line: bytes, path: Path, number: int) -> Event:

@@ -16,6 +16,7 @@ from suprem.volumes import _chunks as chunks
 __all__ = ["SOURCES", "LabelSet", "PaletteBuilder", "Provenance", "Source", "read_provenance"]
 
 BoolArray = npt.NDArray[np.bool_]
+Box = tuple[slice, slice, slice]
 Source = Literal["expert", "revised", "pseudo"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 """Where labels come from, the most trusted first: annotated in the dataset, revised in review, predicted."""
@@ -152,8 +153,8 @@ class LabelSet:
         x, y, z = self.indices.shape
         return x, y, z
 
-    def mask(self, name: str) -> BoolArray:
-        """Voxels of one structure, bool (X, Y, Z), a new array.
+    def mask(self, name: str, box: Box | None = None) -> BoolArray:
+        """Voxels of one structure in a box, or everywhere: bool (X, Y, Z), a new array.
 
         Raises:
             UnknownNameError: the structure is not known in this case.
@@ -161,8 +162,9 @@ class LabelSet:
         if name not in self.provenance:
             raise UnknownNameError(did_you_mean("labelled structure", name, self.structures))
         member = np.array([name in entry for entry in self.table])
-        result = np.empty(self.indices.shape, dtype=np.bool_)
-        for target, plane in zip(result, self.indices, strict=True):  # by planes: numpy widens indices to 8 bytes
+        indices = self.indices if box is None else self.indices[box]
+        result = np.empty(indices.shape, dtype=np.bool_)
+        for target, plane in zip(result, indices, strict=True):  # by planes: numpy widens indices to 8 bytes
             target[...] = member[plane]
         return result
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from suprem.atlas.label_set import LabelSet
 from suprem.atlas.predictions import Box, Prediction
 from suprem.atlas.prioritise import PriorityReport, round_models
 from suprem.atlas.ranking import Region, read_attention
@@ -112,11 +111,13 @@ def draw_region(atlas: Atlas, number: int, region: Region) -> bytes:
             seen += prediction.masks([region.structure], box)[region.structure]
             models += 1
     attention = read_attention(atlas.priority_folder(number), region.case, record.shape)[box]
+    known = region.structure in labels.provenance
+    labelled = labels.mask(region.structure, box) if known else np.zeros(attention.shape, dtype=np.bool_)
     figure = _figure(
         Volume(case.ct(box), np.array(record.affine), region.case),
         {
             _ATTENTION_RGB: attention >= 128,
-            REFERENCE_RGB: _marked(labels, region.structure, box),
+            REFERENCE_RGB: labelled,
             PREDICTION_RGB: seen * 2 > models,
         },
         f"{region.structure.replace('_', ' ')}, slice {region.z + 1} of {record.shape[2]}",
@@ -124,10 +125,6 @@ def draw_region(atlas: Atlas, number: int, region: Region) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=_DPI, facecolor=_BACKGROUND, metadata={"Software": None})
     return file.getvalue()
-
-
-def _marked(labels: LabelSet, structure: str, box: Box) -> npt.NDArray[np.bool_]:
-    return np.asarray(np.array([structure in entry for entry in labels.table])[labels.indices[box]])
 
 
 def _figure(scan: Volume, masks: dict[tuple[int, int, int], npt.NDArray[np.bool_]], title: str) -> "Figure":

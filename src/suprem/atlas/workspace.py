@@ -77,6 +77,11 @@ class Atlas:
             temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         return atlas
 
+    @staticmethod
+    def is_at(root: str | Path) -> bool:
+        """Whether a folder holds an atlas."""
+        return (Path(root) / _SETTINGS).is_file()
+
     @classmethod
     def open(cls, root: str | Path) -> "Atlas":
         """The atlas of a folder.
