@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from cases import LESION_PROBABILITY, resampled
 from monai.inferers import SlidingWindowInferer
 from safetensors.torch import save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -30,14 +31,12 @@ from suprem.labels import label_space
 from suprem.losses import DiceCELoss
 from suprem.phantom import VALIDATION_SEEDS, generate, phantom_table
 from suprem.tasks.segmentation import SegmentationTask
-from suprem.volumes.geometry import nearest_index, resample_linear, resampled_shape, to_ras
 
 CLASSES = label_space("universal_32").names
 HU_WINDOW = (-175.0, 250.0)
 SPACING_MM = (3.0, 3.0, 3.0)
 SCAN_SPACINGS_MM = ((3.0, 3.0, 3.0), (2.5, 2.5, 3.0), (2.5, 2.5, 2.5), (2.5, 2.5, 5.0), (2.0, 2.0, 3.0))
 FIRST_SEED = 10_000
-LESION_PROBABILITY = 0.85
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +58,8 @@ def make_case(seed: int, size: int) -> Case:
     """A phantom at :data:`SPACING_MM`, padded with air to at least ``size`` voxels along each axis."""
     spacing = SCAN_SPACINGS_MM[seed % len(SCAN_SPACINGS_MM)]
     case = generate(seed, spacing_mm=spacing, lesion_probability=LESION_PROBABILITY)
-    ct, _ = to_ras(case.ct)
-    shape = resampled_shape(ct.shape, ct.spacing_mm, SPACING_MM)
-    steps = tuple(t / s for t, s in zip(SPACING_MM, ct.spacing_mm, strict=True))
-    image = np.rint(resample_linear(ct.array, shape, (steps[0], steps[1], steps[2]))).astype(np.int16)
-    nearest = [nearest_index(n, m, s) for n, m, s in zip(ct.shape, shape, steps, strict=True)]
-    labels = case.labels.array[np.ix_(*nearest)]
-    margins = [(0, max(0, size - n)) for n in shape]
+    image, labels = resampled(case, SPACING_MM)
+    margins = [(0, max(0, size - n)) for n in image.shape]
     image = np.pad(image, margins, constant_values=-1024)
     labels = np.pad(labels, margins)
     rng, places = np.random.default_rng(seed), []
