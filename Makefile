@@ -4,7 +4,7 @@
 #   make test   install with the test tools, then run the whole test suite
 #   make lint   ruff and mypy          make docs   the documentation, into docs/_build/html
 #   make wheel  dist/*.whl             make readme the checkpoint table of README.md, from the cards
-#   make clean  remove everything that make made
+#   make dev    install with all tools  make clean  remove everything that make made
 #
 # PYTHON=python3.12 chooses the interpreter; DEMO_ARGS and PYTEST_ARGS are passed on; pip's own settings apply, e.g. a
 # PIP_EXTRA_INDEX_URL with CPU builds of torch.
@@ -23,7 +23,7 @@ STAMP := $(VENV)/.installed-$(KEY)
 SUPPORTED := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint docs readme wheel clean
+.PHONY: help venv dev demo test lint docs readme wheel clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -45,25 +45,28 @@ venv:
 	        rm -rf $(VENV); echo "'$$found -m venv' failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
 	fi
 
-# $(call ensure,NAME,REQUIREMENT): installs once per venv. torch comes first and alone, so that no other package's wider
-# bound can choose its build.
+# $(call ensure,NAME,REQUIREMENT): installs once per venv; dev holds what the others ask for. torch comes first and alone,
+# so that no other package's wider bound can choose its build.
 define ensure
-@if ! [ -e $(STAMP)-$(1) ]; then \
+@if ! [ -e $(STAMP)-$(1) ] && ! [ -e $(STAMP)-dev ]; then \
     echo "Installing suprem and what it needs: $(1)" && $(PIP) torch && $(PIP) --editable "$(2)" && touch $(STAMP)-$(1); \
 fi
 endef
+
+dev: venv
+	$(call ensure,dev,.[dev])
 
 demo: venv
 	$(call ensure,core,.)
 	$(BIN)/suprem demo $(DEMO_ARGS)
 
-# One process per core, one thread each: with more threads than cores, torch slows down several times.
+# One process per core, one thread each: with more threads than cores, torch slows down several times. Files are handed
+# out in the order of tests/conftest.py, the slow ones first, so that no core waits for another at the end.
 test: venv
 	$(call ensure,test,.[test])
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-lint: venv
-	$(call ensure,dev,.[dev])
+lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -77,8 +80,7 @@ readme: venv
 	$(call ensure,core,.)
 	$(BIN)/python docs/_ext/readme_table.py
 
-wheel: venv
-	$(call ensure,dev,.[dev])
+wheel: dev
 	$(BIN)/python -m build --wheel --outdir dist .
 
 clean:

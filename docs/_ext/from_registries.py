@@ -4,6 +4,7 @@ import ast
 import csv
 import dataclasses
 import inspect
+import json
 import os
 import pkgutil
 import re
@@ -281,8 +282,8 @@ def label_spaces_page() -> str:
 def command_line_page() -> str:
     """The help of every command."""
     parts = ["# Command line\n\nExit codes: 0 done, 1 failed, 2 bad arguments, 130 interrupted.\n"]
-    for command in command_names(get_command(app)):
-        text = command_output(*command, "--help")
+    commands = command_names(get_command(app))
+    for command, text in zip(commands, helps(commands), strict=True):
         parts.append(f"## `{' '.join(('suprem', *command))}`\n\n```text\n{text}\n```\n")
     return "\n".join(parts)
 
@@ -293,14 +294,14 @@ def command_names(command: Any, path: tuple[str, ...] = ()) -> list[tuple[str, .
     return [path] + [found for name, child in children.items() for found in command_names(child, (*path, name))]
 
 
-def command_output(*args: str) -> str:
-    """What a command prints, in plain text of fixed width."""
+def helps(commands: list[tuple[str, ...]]) -> list[str]:
+    """What commands print after ``--help``, in plain text of fixed width; one process, which imports torch once."""
     environment = {**os.environ, "COLUMNS": "110", "NO_COLOR": "1", "TERM": "dumb", "HF_HUB_OFFLINE": "1"}
-    program = "import sys; from suprem.cli import main; sys.exit(main())"
     done = subprocess.run(
-        [sys.executable, "-c", program, *args], env=environment, capture_output=True, text=True, check=True
-    )
-    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
+        [sys.executable, Path(__file__).with_name("print_helps.py")],
+        env=environment, input=json.dumps(commands), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return ["\n".join(line.rstrip() for line in text.strip().splitlines()) for text in json.loads(done.stdout)]
 
 
 def post_processing_page() -> str:

@@ -50,5 +50,5 @@ def test_make_targets_exist() -> None:
 
 def test_ci_runs_what_the_readme_names() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    for command in ("make demo", "make test", "make docs"):
-        assert re.search(rf"^{command}", script, flags=re.MULTILINE), f".ci/run does not run {command}"
+    for target in ("demo", "test", "docs"):
+        assert re.search(rf"^make\b.*\b{target}\b", script, flags=re.MULTILINE), f".ci/run does not make {target}"
