@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from suprem._files import atomic_folder, atomic_path, check_writable, parse_size, sha256_file
+from suprem._files import (
+    atomic_folder,
+    atomic_path,
+    check_writable,
+    is_unwritable,
+    one_of_several_users,
+    parse_size,
+    sha256_file,
+    told_of,
+)
 from suprem.errors import ConfigurationError, OutputError, VolumeError
 
 
@@ -157,6 +166,33 @@ def test_check_writable_notices_a_full_disk(tiny_disk: Path) -> None:
     (tiny_disk / "fill").write_bytes(b"0" * 2**18)
     with pytest.raises(OutputError, match="No space"):
         check_writable(tiny_disk)
+
+
+def test_only_whoever_is_alone_removes_what_killed_processes_left(tmp_path: Path) -> None:
+    left, own = tmp_path / ".0a0b.partial-case", tmp_path / ".0c0d.partial-case"
+    left.mkdir()
+    with one_of_several_users(tmp_path):
+        assert not left.exists()
+        own.mkdir()
+        with one_of_several_users(tmp_path):
+            assert own.is_dir()
+        with one_of_several_users(tmp_path):  # the first one is still there
+            assert own.is_dir()
+    with one_of_several_users(tmp_path):
+        assert not own.exists()
+
+
+def test_what_the_system_says_becomes_one_sentence(tmp_path: Path) -> None:
+    for code, words in ((errno.ENOSPC, "No space is left"), (errno.EROFS, "choose another output folder")):
+        error = OSError(code, os.strerror(code))
+        assert is_unwritable(error)
+        with pytest.raises(OutputError, match=words), told_of(tmp_path):
+            raise error
+    assert not is_unwritable(FileNotFoundError(errno.ENOENT, "gone"))
+    told = OutputError("told already")
+    with pytest.raises(OutputError) as seen, told_of(tmp_path):
+        raise told
+    assert seen.value is told
 
 
 def test_sha256(tmp_path: Path) -> None:

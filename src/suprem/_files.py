@@ -15,8 +15,8 @@ from pathlib import Path
 
 from suprem.errors import ConfigurationError, OutputError, SupremError
 
-__all__ = ["atomic_folder", "atomic_path", "check_writable", "is_full", "only_user", "output_error", "parse_size"]
-__all__ += ["read_csv", "remove_leftovers", "sha256_file"]
+__all__ = ["atomic_folder", "atomic_path", "check_writable", "is_full", "is_unwritable", "only_user", "output_error"]
+__all__ += ["one_of_several_users", "parse_size", "read_csv", "remove_leftovers", "sha256_file", "told_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,26 @@ def read_csv(path: Path, *, advice: str, delimiter: str = ",") -> tuple[tuple[st
 def is_full(error: OSError) -> bool:
     """Whether an error says that there is no space left."""
     return error.errno in _FULL
+
+
+def is_unwritable(error: OSError) -> bool:
+    """Whether an error can only come from writing: there is no space left, or the disk has become read-only."""
+    return is_full(error) or error.errno == errno.EROFS
+
+
+@contextmanager
+def told_of(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns what the system says about ``path`` inside the block into one sentence.
+
+    Raises:
+        OutputError: it could not be written.
+    """
+    try:
+        yield
+    except SupremError:
+        raise
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:
@@ -215,13 +235,33 @@ def only_user(folder: str | os.PathLike[str]) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def one_of_several_users(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Shares an existing folder with other processes; who comes first removes what killed ones were writing."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # others are there, or the file system has no locks: then it stays for the next run
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove_leftovers(folder)
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
+
+
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Removes what :func:`atomic_path` and :func:`atomic_folder` were writing into a folder when they were killed."""
+    """Removes what :func:`atomic_path` and :func:`atomic_folder` were writing into a folder when they were killed.
+
+    Raises:
+        OutputError: a file cannot be removed.
+    """
     for path in Path(folder).glob(f".*{_PARTIAL}*"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
-            path.unlink(missing_ok=True)
+            with told_of(path):
+                path.unlink(missing_ok=True)
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:

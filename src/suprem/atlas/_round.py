@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from suprem._files import atomic_path, remove_leftovers
+from suprem._files import atomic_path, remove_leftovers, told_of
 from suprem._workers import map_unordered
 from suprem.atlas._fuse import FuseJob, fuse_case
 from suprem.atlas.fusion import Fusion
@@ -215,7 +215,8 @@ class Round:
 
     def _write_failures(self, path: Path) -> None:
         if not self._failures:
-            path.unlink(missing_ok=True)
+            with told_of(path):
+                path.unlink(missing_ok=True)
             return
         with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file, lineterminator="\n")

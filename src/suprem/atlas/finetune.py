@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from suprem._files import only_user
+from suprem._files import only_user, told_of
 from suprem.errors import ConfigurationError
 from suprem.labels import ordered
 from suprem.tasks.segmentation import SegmentationTask
@@ -70,10 +70,12 @@ def fine_tune(
     if not classes:
         raise ConfigurationError(f"{store} has no annotation to train on; review some cases first.")
     training = sum(record.split == "train" for record in opened.records)
-    if target.is_dir():
-        return FineTuned(f"local-dir:{target.resolve()}", classes, training, settings.steps, 0.0)
     work, began = target.parent / f".{target.name}.training", time.monotonic()
-    work.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():
+        shutil.rmtree(work, ignore_errors=True)  # of a process that was killed just then
+        return FineTuned(f"local-dir:{target.resolve()}", classes, training, settings.steps, 0.0)
+    with told_of(work):
+        work.mkdir(parents=True, exist_ok=True)
     with only_user(work):
         start_training(settings, seed)
         trainer = new_trainer(settings, work)
@@ -90,6 +92,7 @@ def fine_tune(
         )
         fit(trainer, task, data, work, name)
         task.export(target, name=name)
-    shutil.rmtree(work)
+    with told_of(work):
+        shutil.rmtree(work)
     seconds = round(time.monotonic() - began, 2)
     return FineTuned(f"local-dir:{target.resolve()}", classes, training, trainer.global_step, seconds)

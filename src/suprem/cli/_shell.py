@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from suprem._files import is_unwritable, output_error
 from suprem._version import __version__
 from suprem.errors import ConfigurationError, SupremError, UnknownNameError
 
@@ -106,6 +107,11 @@ def _run(args: list[str] | None) -> int:
         print(f"error: {error}", file=sys.stderr)
         bad_arguments = isinstance(error, ConfigurationError | UnknownNameError)
         return EXIT_BAD_ARGUMENTS if bad_arguments else EXIT_FAILED
+    except OSError as error:
+        if not is_unwritable(error):
+            raise
+        print(f"error: {output_error(error.filename or 'the output', error)}", file=sys.stderr)
+        return EXIT_FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -16,7 +16,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 
-from suprem._files import is_full, output_error
+from suprem._files import atomic_path, is_unwritable, output_error, told_of
 from suprem._version import __version__
 from suprem.cli._provenance import provenance
 from suprem.datamodules.ct import CTDataModule
@@ -127,8 +127,9 @@ class TrainingCLI(LightningCLI):
 
     def save_config(self) -> None:
         """Writes the resolved configuration, with which ``--config`` repeats the run."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        self.parser.save(self.config, self.out / CONFIG, overwrite=True, skip_unset=False)
+        with told_of(self.out):
+            self.out.mkdir(parents=True, exist_ok=True)
+            self.parser.save(self.config, self.out / CONFIG, overwrite=True, skip_unset=False)
 
 
 def fit(command: str, args: list[str], defaults: dict[str, Any]) -> None:
@@ -161,7 +162,7 @@ def train(cli: TrainingCLI, args: list[str]) -> float | None:
     try:
         trainer.fit(task, cli.datamodule, ckpt_path=resume and str(resume), weights_only=True if resume else None)
     except OSError as error:
-        if not is_full(error):
+        if not is_unwritable(error):
             raise
         raise output_error(cli.out, error) from error
     except RuntimeError as error:
@@ -242,7 +243,8 @@ def _write_run(cli: TrainingCLI, args: list[str], seconds: float) -> None:
         "val": [case.record.key for case in data.split.val],
         "held_out": list(data.split.held_out),
     }
-    (cli.out / RUN).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    with atomic_path(cli.out / RUN) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def _scores(task: SegmentationTask) -> dict[str, float | None]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from suprem._files import atomic_path, check_writable, only_user
+from suprem._files import atomic_path, check_writable, only_user, told_of
 from suprem._workers import map_unordered
 from suprem.datasets._discover import Discovery, Problem
 from suprem.datasets._harmonise import harmonise
@@ -116,7 +116,8 @@ def prepare(
     found = find_dataset(dataset).discover(source, variant)
     settings = StoreSettings(spacing_mm)
     check_writable(store)
-    store.mkdir(parents=True, exist_ok=True)
+    with told_of(store):
+        store.mkdir(parents=True, exist_ok=True)
     with only_user(store):  # whoever writes the index removes what others seem to have left half-written
         create_store(store, settings)
         todo, failed = _divided(store, found.cases)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suprem._files import atomic_path
+from suprem._files import atomic_path, told_of
 from suprem.errors import OutputError, SupremError
 from suprem.inference._manifest import (
     case_manifest,
@@ -250,7 +250,8 @@ class Run:
 def _write_failures(path: Path, results: Iterable[CaseResult]) -> None:
     failed = [case for case in results if case.status == "failed"]
     if not failed:
-        path.unlink(missing_ok=True)
+        with told_of(path):
+            path.unlink(missing_ok=True)
         return
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from suprem._files import check_writable
+from suprem._files import check_writable, one_of_several_users, told_of
 from suprem.errors import ConfigurationError
 from suprem.inference._run import Options, Run
 from suprem.inference.dicom_seg import check_available
@@ -102,4 +102,7 @@ def predict_folder(
     check_inputs(scans, folder, output_format=output_format, series=series)
     space = target_space(predictor, numbering)
     options = Options(folder, space, output_format, series, resume, overwrite, jobs, report)
-    return Run(predictor, options, reporter or Reporter()).execute(scans)
+    with told_of(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with one_of_several_users(folder):
+        return Run(predictor, options, reporter or Reporter()).execute(scans)

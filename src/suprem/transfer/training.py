@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
-from suprem._files import atomic_folder, atomic_path, only_user
+from suprem._files import atomic_folder, atomic_path, is_unwritable, only_user, output_error, told_of
 from suprem._version import __version__
 from suprem.datamodules import CTDataModule
 from suprem.errors import CheckpointError, ConfigurationError
@@ -86,19 +86,23 @@ def execute(folder: StudyFolder, run: Run) -> None:
     Raises:
         ConfigurationError: another process is at the same run, or the study cannot be run.
         CheckpointError: weights to start from, or a checkpoint to go on from, cannot be read.
+        OutputError: the disk is full or read-only.
     """
     if folder.result(run) is not None:
         logger.info("%s is finished", run.name)
+        shutil.rmtree(folder.work(run), ignore_errors=True)  # of a process that was killed just then
         return
     work = folder.work(run)
-    work.mkdir(parents=True, exist_ok=True)
+    with told_of(work):
+        work.mkdir(parents=True, exist_ok=True)
     trainer = new_trainer(folder.study.training, work)
     if not trainer.is_global_zero:
         _train(trainer, folder.study, run, work)
         return
     with only_user(work):
         _complete(trainer, folder, run, work)
-    shutil.rmtree(work)
+    with told_of(work):
+        shutil.rmtree(work)
 
 
 def execute_by_name(name: str, path: Path) -> None:
@@ -192,10 +196,15 @@ def fit(trainer: Trainer, task: SegmentationTask, data: CTDataModule, work: Path
 
     Raises:
         CheckpointError: that checkpoint cannot be read; the message calls the training ``name``.
+        OutputError: there is no space for a checkpoint, or the disk is read-only.
     """
     last = work / _LAST
     try:
         trainer.fit(task, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+    except OSError as error:
+        if not is_unwritable(error):
+            raise
+        raise output_error(work, error) from error
     except (RuntimeError, UnpicklingError, EOFError, KeyError) as error:
         if not last.is_file() or trainer.global_step:
             raise

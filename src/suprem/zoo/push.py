@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from suprem._files import atomic_path
 from suprem.errors import CheckpointError
 from suprem.zoo._hub_errors import explained
 from suprem.zoo._upload import Repository, check_tag
@@ -97,7 +98,8 @@ def push_to_hub(
     folder = _folder_of(Path(model))
     pushed = _push(folder, repo, private, tag, licence, message, progress)
     record = json.dumps({**asdict(pushed), "source": pushed.source}, indent=1)
-    (folder / RECORD).write_text(record + "\n", "utf-8")
+    with atomic_path(folder / RECORD) as temporary:
+        temporary.write_text(record + "\n", "utf-8")
     return pushed
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from suprem._files import atomic_path, check_writable, only_user, remove_leftovers
+from suprem._files import atomic_path, check_writable, only_user, remove_leftovers, told_of
 from suprem._version import __version__
 from suprem._workers import map_unordered
 from suprem.atlas.release.card import CITATIONS, LICENCES, write_card
@@ -106,7 +106,8 @@ def release_atlas(
     options, folder = options or ReleaseOptions(), Path(out)
     check_writable(folder)
     books = atlas.root / "release"
-    books.mkdir(parents=True, exist_ok=True)
+    with told_of(books):
+        books.mkdir(parents=True, exist_ok=True)
     with only_user(books):
         remove_leftovers(books)
         plan = plan_release(atlas, books, folder, options)
@@ -115,7 +116,8 @@ def release_atlas(
             written = _write_cases(plan, folder, jobs, progress)
             finished = _finish(plan, folder, written, options)
         cases = [read_case(folder / job.id) for job in plan.jobs]
-        (folder / _UNFINISHED).unlink(missing_ok=True)
+        with told_of(folder):
+            (folder / _UNFINISHED).unlink(missing_ok=True)
         _tell(atlas, folder, finished)
     return ReleaseReport(
         folder=str(folder),
@@ -141,7 +143,8 @@ def _why_without(terms: Terms, options: ReleaseOptions) -> str:
 
 def _begin(folder: Path, plan: Plan, *, overwrite: bool) -> dict[str, Any] | None:
     """Makes the folder one that is being written; returns the content of ``release.json`` if all is there already."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with told_of(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     if (folder / RELEASE).is_file():
         found = read_release(folder)
@@ -157,11 +160,12 @@ def _begin(folder: Path, plan: Plan, *, overwrite: bool) -> dict[str, Any] | Non
         raise ConfigurationError(f"{folder} is not empty and no unfinished release; choose another folder.")
     with atomic_path(folder / _UNFINISHED) as temporary:
         temporary.write_text("This release is being written. Run the same command again to finish it.\n", "utf-8")
-    (folder / RELEASE).unlink(missing_ok=True)
     ids = {job.id for job in plan.jobs}
-    for old in folder.iterdir():
-        if _CASE_FOLDER.fullmatch(old.name) and old.name not in ids:
-            shutil.rmtree(old)
+    with told_of(folder):
+        (folder / RELEASE).unlink(missing_ok=True)
+        for old in folder.iterdir():
+            if _CASE_FOLDER.fullmatch(old.name) and old.name not in ids:
+                shutil.rmtree(old)
     return None
 
 
