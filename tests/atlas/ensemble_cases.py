@@ -1,18 +1,13 @@
-"""A tiny store, tiny models, and runs over them that are killed at random points."""
+"""A tiny store and tiny models for rounds of an atlas."""
 
-import importlib
 import json
-import os
-import random
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from suprem.atlas.ensemble import begin_atlas, run_ensemble
+from suprem.atlas.ensemble import begin_atlas
 from suprem.atlas.models import describe_models
 from suprem.atlas.workspace import Atlas
 from suprem.backbones import create_model
@@ -100,48 +95,3 @@ def content(atlas: Path) -> dict[str, Any]:
     for event in events:
         del event["time"]
     return {**{name: path.read_bytes() for name, path in found.items()}, "events": events}
-
-
-def _dying(after: int) -> None:
-    """Kills this process at its ``after``-th step towards the disk."""
-    left = after
-
-    def counted(function: Any) -> Any:
-        def call(*arguments: Any, **options: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*arguments, **options)
-
-        return call
-
-    for name in ("fsync", "rename", "replace", "mkdir", "pwrite", "link"):
-        setattr(os, name, counted(getattr(os, name)))
-
-
-def crash(atlas: str, store: str, models: list[str], seed: int) -> int:
-    """Runs an ensemble again and again, killed each time at a random step, until it is done; returns the exit code.
-
-    Seed 0 crashes rarely, for quick tests; the others often.
-    """
-    for module in ("suprem.inference.predictor", "suprem.inference.probabilities", "scipy.ndimage", "SimpleITK"):
-        importlib.import_module(module)  # once, here, not in every child
-    described = describe_models(models)
-    rng, crashes = random.Random(seed), 0
-    while True:
-        child = os.fork()
-        if child == 0:
-            _dying(rng.choice((rng.randint(1, 30), rng.randint(30, 600))) if seed else rng.randint(100, 900))
-            report = run_ensemble(begin_atlas(Path(atlas), Path(store), described), described, device="cpu")
-            os._exit(0 if report.finished else 3)
-        rng.random()  # another point for the next one
-        _, status = os.waitpid(child, 0)
-        if os.WIFEXITED(status):
-            sys.stdout.write(f"{crashes} crashes\n")
-            return os.WEXITSTATUS(status)
-        crashes += 1
-
-
-if __name__ == "__main__":
-    sys.exit(crash(sys.argv[1], sys.argv[2], sys.argv[4:], int(sys.argv[3])))

@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -269,21 +267,3 @@ def test_processes_give_the_same_files(finished: Atlas, models: list[str], tmp_p
     atlas = make_atlas(tmp_path / "atlas", Path(finished.store_root), models)
     assert run_ensemble(atlas, models, device="cpu", jobs=2).finished
     assert content(atlas.root) == content(finished.root)
-
-
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
-def test_crashes_leave_what_an_undisturbed_run_leaves(
-    finished: Atlas, models: list[str], tmp_path: Path, repository: Path, seed: int
-) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "tests.atlas.ensemble_cases",
-        str(tmp_path / "atlas"),
-        finished.store_root,
-        str(seed),
-    ]
-    done = subprocess.run([*words, *models], capture_output=True, text=True, check=False, cwd=repository)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split()[0]) >= (3 if seed else 1)
-    assert content(tmp_path / "atlas") == content(finished.root)

@@ -1,7 +1,5 @@
 """A full disk, and imports that are killed anywhere: nothing accepted is lost, and the next run completes."""
 
-import multiprocessing
-import os
 import random
 import resource
 import shutil
@@ -20,10 +18,12 @@ from suprem.atlas.label_set import LabelSet
 from suprem.atlas.review import export_cases, import_case, open_conflicts
 from suprem.atlas.workspace import Atlas
 from suprem.errors import OutputError
+from tests import children
 from tests.atlas.review_cases import masks_of, random_masks, review_atlas, save
+from tests.faults.injection import die_at_call
 
 KEY = "own/two"
-KILLS = 40
+KILLS = 10
 
 
 @pytest.fixture
@@ -99,22 +99,14 @@ def test_killed_before_an_event(atlas: Atlas, last: str, monkeypatch: pytest.Mon
     assert len(open_conflicts(atlas)) == (2 if last == "revision" else 1)  # what was recorded stays
 
 
-def _import_all(root: Path, folders: list[tuple[str, Path]], fatal: int, calls: Any) -> None:
+def _import_all(root: Path, folders: list[tuple[str, Path]], fatal: int, calls: Path) -> None:
     """Imports; ends by a kill at one of the function calls, counted from 1."""
-    count = 0
-
-    def profile(frame: object, event: str, argument: object) -> None:
-        nonlocal count
-        count += 1
-        if count == fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
-
     opened = Atlas.open(root)
-    sys.setprofile(profile)
+    count = die_at_call(fatal)
     for person, folder in folders:
         import_case(opened, folder, user=person)
     sys.setprofile(None)
-    calls.value = count
+    calls.write_text(str(count[0]))
 
 
 def _facts(atlas: Atlas) -> list[dict[str, Any]]:
@@ -133,16 +125,10 @@ def test_killed_anywhere(atlas: Atlas, tmp_path: Path) -> None:
         folder = Path(shutil.copytree(handed[case], tmp_path / f"{number}"))
         save(folder, {**masks_of(atlas.labels(case)), **random_masks(number, ("spleen", "aorta", "liver"))})
         folders.append((person, folder))
-    context = multiprocessing.get_context("forkserver")
-    # What is imported late would take nearly all of the calls.
-    context.set_forkserver_preload(["SimpleITK", "blosc2", "suprem.atlas.review", "tests.atlas.review_cases"])
-    calls = context.Value("q", 0)
+    calls = tmp_path / "calls.txt"
 
-    def start(root: Path, fatal: int) -> int | None:
-        process = context.Process(target=_import_all, args=(root, folders, fatal, calls))
-        process.start()
-        process.join()
-        return process.exitcode
+    def start(root: Path, fatal: int) -> int:
+        return children.run(_import_all, root, folders, fatal, calls)
 
     undisturbed, root = tmp_path / "undisturbed", tmp_path / "disturbed"
     shutil.copytree(atlas.root, undisturbed)
@@ -151,7 +137,7 @@ def test_killed_anywhere(atlas: Atlas, tmp_path: Path) -> None:
     assert [facts["kind"] for facts in expected].count("conflict") == 4  # the spleen three times, and cat's
     rng = random.Random(7)
     moments: set[str] = set()
-    for fatal in sorted(rng.randint(1, calls.value) for _ in range(KILLS)):
+    for fatal in sorted(rng.randint(1, int(calls.read_text())) for _ in range(KILLS)):
         shutil.copytree(atlas.root, root)
         assert start(root, fatal) == -signal.SIGKILL
         killed = Atlas.open(root)
