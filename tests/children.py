@@ -12,17 +12,26 @@ from typing import Any
 PRELOAD = [
     "SimpleITK",
     "blosc2",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
     "scipy.ndimage",
+    "suprem.atlas.ensemble",
     "suprem.atlas.release",
     "suprem.atlas.review",
+    "suprem.backbones._segresnet",
     "suprem.datasets._prepare",
     "suprem.inference.folder",
     "suprem.inference.predictor",
+    "suprem.inference.preview",
     "suprem.inference.probabilities",
     "suprem.tasks.segmentation",
+    "suprem.transfer.output",
+    "suprem.transfer.training",
+    "suprem.zoo.load",
     "tests.atlas.ensemble_cases",
     "tests.atlas.review_cases",
     "tests.integration.training_client",
+    "tests.phantom_store",
 ]
 
 

@@ -1,11 +1,15 @@
 """Fixtures that several test modules share; nothing heavy is imported before a test asks for it."""
 
+import operator
 import os
-from collections.abc import Callable
+import random
+import sys
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest.doctest import DoctestModule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,11 +30,28 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Looks for no examples in the docstrings of tests, which have none."""
+    found = yield
+    return [collector for collector in found if not isinstance(collector, DoctestModule)]
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests come first: with several processes nobody waits for a long one that came last."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests and fixtures that draw from the common generators get the same numbers, whatever ran before."""
+    random.seed(0)
+    for name, seed in (("numpy", "random.seed"), ("torch", "manual_seed")):
+        module = sys.modules.get(name)  # neither is imported for this
+        if module is not None:
+            operator.attrgetter(seed)(module)(0)
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,7 @@ def prepare_scans(inputs: Path) -> None:
 
     save_tiny_model(inputs / "model")
     for number in range(SCANS):
-        save_scan(inputs / "scans" / f"scan {number} für.nii.gz", number)
+        save_scan(inputs / "scans" / f"scan {number}.nii.gz", number)
 
 
 def predict(inputs: Path, out: Path) -> None:
@@ -104,7 +104,8 @@ def prepare_raw(inputs: Path) -> None:
         write_volume(Volume(ct, case.ct.affine), inputs / f"images/p{number}.nii.gz")
         write_volume(Volume(np.roll(liver, number, axis=2), case.ct.affine), inputs / f"labels/p{number}.nii.gz")
     (inputs / "dataset.yaml").write_text(
-        "title: Phantoms\nimage: images/{case}.nii.gz\nlabel: labels/{case}.nii.gz\nlabels:\n  1: liver\n"
+        "title: Phantome für Tests\nimage: images/{case}.nii.gz\nlabel: labels/{case}.nii.gz\nlabels:\n  1: liver\n",
+        encoding="utf-8",
     )
 
 
@@ -247,7 +248,9 @@ def push(inputs: Path, out: Path) -> None:
     from suprem import push_to_hub
 
     if not out.exists():
-        shutil.copytree(inputs / "model", out)
+        copy = out.with_name(".copy")
+        shutil.copytree(inputs / "model", copy, dirs_exist_ok=True)
+        copy.rename(out)
     push_to_hub(out, MINE, progress=False, tag="v1")
 
 

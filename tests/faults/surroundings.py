@@ -82,14 +82,12 @@ def die_once(item: tuple[int, str]) -> int:
 
 
 def main() -> None:
-    """Runs commands below a folder into ``narrow ä``."""
+    """Runs commands below a folder, each into ``narrow``."""
     folder = Path(sys.argv[1])
     if sys.getfilesystemencoding() == "utf-8":
         sys.exit("this locale is not narrow")
     for name in sys.argv[2:]:
-        place = next(path for path in folder.iterdir() if path.name == name)
-        inputs = next(path for path in place.iterdir() if path.name.startswith("inputs"))
-        COMMANDS[name].run(inputs, place / os.fsdecode("narrow ä".encode()))
+        COMMANDS[name].run(folder / name / "inputs", folder / name / "narrow")
 
 
 if __name__ == "__main__":
