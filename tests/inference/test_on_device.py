@@ -6,10 +6,11 @@ import torch
 
 from suprem.errors import CheckpointError, VolumeError
 from suprem.inference import Predictor, predictor
-from suprem.inference.body import _block_means, find_body
+from suprem.inference.body import find_body
 from suprem.inference.engine import HostLabels
 from suprem.inference.grid import InputBand, ModelGrid
 from suprem.inference.on_device import BodyLookup, DeviceLabels, DeviceScan, device_bytes
+from suprem.volumes.body import block_means
 from suprem.volumes.geometry import Volume
 from tests.inference.test_predictor import network_of, noise
 from tests.inference.test_undecided import _channels
@@ -46,7 +47,7 @@ def test_block_means_and_body(orientation: str) -> None:
     scan = _scan(orientation, dtype=np.float64)
     grid = ModelGrid.of(scan, None)
     for factors in ((4, 5, 2), (1, 1, 1), (40, 3, 7)):
-        expected = _block_means(grid.reorientation.apply(scan.array), factors)
+        expected = block_means(grid.reorientation.apply(scan.array), factors)
         np.testing.assert_allclose(DeviceScan(scan, grid, CPU).block_means(factors), expected, rtol=1e-5, atol=1e-3)
     tissue = Volume(np.full((40, 40, 30), 40, dtype=np.int16), np.diag([3.0, 3.0, 3.0, 1.0]))
     tissue.array[:8] = -1000

@@ -7,10 +7,13 @@ from suprem.inference.folder import CaseResult, Reporter
 from suprem.quality import in_words
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from suprem.inference.memory import Plan
     from suprem.volumes.scans import ScanInput
+    from suprem.volumes.symptoms import Symptom
 
 __all__ = ["CountBar", "Display", "stderr_console"]
 
@@ -49,6 +52,12 @@ class Display(Reporter):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+
+    def checked(self, scan: "ScanInput", symptoms: "Sequence[Symptom]") -> None:
+        """Prints what makes a scan doubtful; the manifest has the rest."""
+        for symptom in symptoms:
+            if symptom.severity != "info":
+                self._console.print(f"{scan.case_id}: {symptom}")
 
     def planned(self, scan: "ScanInput", plan: "Plan") -> None:
         """Prints the plan."""

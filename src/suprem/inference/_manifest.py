@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +15,7 @@ from suprem._version import __version__
 from suprem.volumes.dicom import Series
 from suprem.volumes.geometry import Volume
 from suprem.volumes.scans import ScanInput
+from suprem.volumes.symptoms import Symptom
 
 if TYPE_CHECKING:
     from suprem.inference.predictor import Predictor
@@ -84,9 +85,11 @@ def case_manifest(
     settings: Mapping[str, Any],
     run: Mapping[str, Any],
     read_seconds: float,
+    check_seconds: float,
+    symptoms: Sequence[Symptom],
 ) -> dict[str, Any]:
     """Everything known about one case before its masks are written; holds only what JSON can."""
-    seconds = {"read": round(read_seconds, 3), **run.get("seconds", {})}
+    seconds = {"read": round(read_seconds, 3), "check": round(check_seconds, 3), **run.get("seconds", {})}
     return {
         "format": CASE_FORMAT,
         "format_version": FORMAT_VERSION,
@@ -109,6 +112,7 @@ def case_manifest(
         "run": {key: value for key, value in run.items() if key not in _ELSEWHERE},
         "seconds": seconds,
         "warnings": list(volume.warnings),
+        "scan_checks": [symptom.to_dict() for symptom in symptoms],
     }
 
 

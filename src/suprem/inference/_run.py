@@ -31,7 +31,9 @@ from suprem.labels import LabelSpace
 from suprem.volumes.dicom import Series, select_series
 from suprem.volumes.geometry import Volume
 from suprem.volumes.io import read_ct
+from suprem.volumes.scan_checks import check_scan
 from suprem.volumes.scans import ScanInput
+from suprem.volumes.symptoms import Symptom
 
 if TYPE_CHECKING:
     from suprem.inference.predictor import Predictor
@@ -66,6 +68,8 @@ class _Loaded:
     series: Series | None = None
     sha256: str = ""
     read_seconds: float = 0.0
+    check_seconds: float = 0.0
+    symptoms: tuple[Symptom, ...] = ()
 
 
 class Run:
@@ -133,6 +137,7 @@ class Run:
                 self._end(CaseResult(scan.case_id, str(scan.path), "skipped", str(self._options.output / scan.case_id)))
                 return
             self._reporter.started(scan)
+            self._reporter.checked(scan, loaded.symptoms)
             segmentation = self._predictor.predict(
                 loaded.volume, between_windows, planned=lambda plan: self._reporter.planned(scan, plan)
             )
@@ -158,7 +163,10 @@ class Run:
         if self._can_stand(target, sha256):
             return _Loaded(scan, started)
         volume = read_ct(scan.path, series=wanted)
-        return _Loaded(scan, started, volume, series, sha256, time.perf_counter() - started)
+        read = time.perf_counter()
+        symptoms = check_scan(volume)
+        checked = time.perf_counter()
+        return _Loaded(scan, started, volume, series, sha256, read - started, checked - read, symptoms)
 
     def _refuse_foreign(self, target: Path) -> None:
         if not target.exists():
@@ -190,6 +198,8 @@ class Run:
                 settings=self._settings,
                 run=segmentation.info,
                 read_seconds=loaded.read_seconds,
+                check_seconds=loaded.check_seconds,
+                symptoms=loaded.symptoms,
             )
             rows = write_case(
                 segmentation,

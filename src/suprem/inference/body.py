@@ -4,27 +4,18 @@ It may be too large, never too small: lungs and bowel gas lie inside, a patient 
 followed to its edge, and a margin is added all around.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from suprem.inference.grid import ModelGrid
+from suprem.volumes.body import COARSE_MM, coarse_body
+from suprem.volumes.body import block_means as mean_of_blocks
 from suprem.volumes.geometry import Volume
 
-__all__ = ["BodyMask", "coarse_body", "find_body"]
-
-_COARSE_MM = 6.0
-_TISSUE_HU = -400.0  # mean of a coarse voxel; fat is -100, lung -850, the foam of tables and cushions below -900
-_LUNG_HU = -925.0  # above air with its noise, below inflated lung
-_PLATE_MM = 12.0  # plates up to this thickness, the table among them, are opened away
-_MARGIN_MM = 18.0
-_MIN_BODY_ML = 100.0
-_PART_FRACTION = 0.05  # of the largest part: a leg or an arm that lies apart is kept
+__all__ = ["BodyMask", "find_body"]
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -62,8 +53,8 @@ def find_body(
         grid: the model grid of ``scan``.
         block_means: means of the scan on RAS axes over blocks of so many voxels, where that is known otherwise.
     """
-    factors = [max(1, round(_COARSE_MM / s)) for s in grid.scan_spacing_mm]
-    means = block_means(factors) if block_means else _block_means(grid.reorientation.apply(scan.array), factors)
+    factors = [max(1, round(COARSE_MM / s)) for s in grid.scan_spacing_mm]
+    means = block_means(factors) if block_means else mean_of_blocks(grid.reorientation.apply(scan.array), factors)
     spacing = [f * s for f, s in zip(factors, grid.scan_spacing_mm, strict=True)]
     coarse = coarse_body(means, spacing)
     if coarse is None:
@@ -73,87 +64,3 @@ def find_body(
         nearest = np.rint(np.arange(grid.shape[axis]) * grid.steps[axis]).astype(np.intp) // factors[axis]
         indices.append(np.clip(nearest, 0, coarse.shape[axis] - 1))
     return BodyMask(coarse, (indices[0], indices[1], indices[2]))
-
-
-def _block_means(array: npt.NDArray[Any], factors: Sequence[int]) -> npt.NDArray[np.float32]:
-    """Mean over blocks of voxels; the last block of an axis may be smaller. One layer of blocks at a time."""
-    starts = [np.arange(0, n, f) for n, f in zip(array.shape, factors, strict=True)]
-    sizes = [np.diff(np.append(s, n)) for s, n in zip(starts, array.shape, strict=True)]
-    out = np.empty(tuple(s.size for s in starts), dtype=np.float32)
-    for k, z in enumerate(starts[2]):
-        # int32 holds the sum of any block of int16; float scans are summed as they are.
-        exact = np.int32 if array.dtype.kind in "iu" and array.dtype.itemsize <= 2 else np.float32
-        layer = array[:, :, z : z + sizes[2][k]].sum(axis=2, dtype=exact)
-        layer = np.add.reduceat(np.add.reduceat(layer, starts[0], axis=0), starts[1], axis=1)
-        out[:, :, k] = layer / (sizes[0][:, None] * sizes[1][None, :] * sizes[2][k])
-    return out
-
-
-def coarse_body(means: npt.NDArray[np.float32], spacing_mm: Sequence[float]) -> BoolArray | None:
-    """The patient in a coarse CT; ``None`` when no body is found.
-
-    Tissue is what is denser than lung; thin plates (the table) are opened away and the largest parts kept. In every
-    axial slice all that lies between tissue, left to right or back to front, belongs to the body as well. Lung that
-    the field of view cuts open is added by its own density, then a margin all around.
-
-    Args:
-        means: float32 (x, y, z) HU on RAS axes, some 6 mm.
-        spacing_mm: spacing of ``means``.
-    """
-    tissue = means > _TISSUE_HU
-    # A plate may stand along any axis; a box of this size fits into a body, but into no plate however it lies.
-    box = [math.floor(_PLATE_MM / s) + 1 for s in spacing_mm]
-    solid = _opened(tissue, box)
-    solid = _largest_parts(solid, float(np.prod(spacing_mm)) / 1000.0)
-    if not solid.any():
-        return None
-    # The opening rounds edges off; the tissue next to what it left is the body's own.
-    one = ndimage.generate_binary_structure(3, 1)
-    solid = ndimage.binary_dilation(solid, one, iterations=2, mask=tissue)
-    body = _between(solid)
-    lung = (means > _LUNG_HU) & (means <= _TISSUE_HU)
-    body |= _adjacent_parts(_opened(lung, box), body)
-    return _grown(body, [math.ceil(_MARGIN_MM / s) for s in spacing_mm])
-
-
-def _opened(mask: BoolArray, size: Sequence[int]) -> BoolArray:
-    """Opening with a box; beyond the edges the mask goes on, so a body cut by the field of view is not eaten."""
-    box = tuple(min(n, m) for n, m in zip(size, mask.shape, strict=True))
-    eroded = ndimage.minimum_filter(mask, size=box, mode="nearest")
-    # The mirrored origin makes the dilation the erosion's counterpart for even sizes.
-    origin = [-1 if n % 2 == 0 else 0 for n in box]
-    return np.asarray(ndimage.maximum_filter(eroded, size=box, mode="constant", cval=0, origin=origin) & mask)
-
-
-def _largest_parts(mask: BoolArray, voxel_ml: float) -> BoolArray:
-    labels, count = ndimage.label(mask)
-    if not count:
-        return mask
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    if sizes.max() * voxel_ml < _MIN_BODY_ML:
-        return np.zeros_like(mask)
-    return np.asarray((sizes >= _PART_FRACTION * sizes.max())[labels] & mask)
-
-
-def _between(mask: BoolArray) -> BoolArray:
-    """Everything between mask voxels along x or along y."""
-    result = mask.copy()
-    for axis in (0, 1):
-        forward = np.logical_or.accumulate(mask, axis=axis)
-        backward = np.flip(np.logical_or.accumulate(np.flip(mask, axis), axis=axis), axis)
-        result |= forward & backward
-    return result
-
-
-def _adjacent_parts(mask: BoolArray, body: BoolArray) -> BoolArray:
-    """The connected parts of ``mask`` that touch ``body``."""
-    labels, count = ndimage.label(mask)
-    touching = np.zeros(count + 1, dtype=bool)
-    touching[np.unique(labels[ndimage.binary_dilation(body)])] = True
-    touching[0] = False
-    return np.asarray(touching[labels])
-
-
-def _grown(mask: BoolArray, radius: Sequence[int]) -> BoolArray:
-    return np.asarray(ndimage.maximum_filter(mask, size=tuple(2 * r + 1 for r in radius), mode="constant", cval=0))

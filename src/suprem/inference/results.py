@@ -1,10 +1,11 @@
 """What a run over many scans tells while it goes on, and what came of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from suprem.volumes.scans import ScanInput
+from suprem.volumes.symptoms import Symptom
 
 if TYPE_CHECKING:
     from suprem.inference.memory import Plan
@@ -61,6 +62,9 @@ class Reporter:
 
     def started(self, scan: ScanInput) -> None:
         """The network starts on a scan."""
+
+    def checked(self, scan: ScanInput, symptoms: Sequence[Symptom]) -> None:
+        """What :func:`~suprem.volumes.scan_checks.check_scan` found in the scan."""
 
     def planned(self, scan: ScanInput, plan: "Plan") -> None:
         """It is known how the scan will be run and the memory that takes."""
