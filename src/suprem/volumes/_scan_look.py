@@ -14,7 +14,7 @@ __all__ = ["Look"]
 
 _SPARSE_VOXELS = 1_500_000
 _PLANES = 8
-_ISOTROPIC = 1.3  # below this ratio of spacings no axis is the one of the slices
+_ISOTROPIC = 1.3  # below this ratio of the two largest spacings no axis is the one of the slices
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -41,8 +41,8 @@ class Look:
 
     @cached_property
     def slice_axis(self) -> int:
-        """The axis of the largest spacing; the one from feet to head where all are much the same."""
-        apart = max(self.spacing_mm) > _ISOTROPIC * min(self.spacing_mm)
+        """The axis of the largest spacing; the one from feet to head where another has much the same."""
+        apart = max(self.spacing_mm) > _ISOTROPIC * sorted(self.spacing_mm)[1]
         return int(np.argmax(self.spacing_mm)) if apart else 2
 
     @cached_property

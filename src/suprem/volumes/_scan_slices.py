@@ -10,12 +10,12 @@ from suprem.volumes.symptoms import Symptom
 
 __all__ = ["slice_symptoms"]
 
-_JUMP = 2.2
-"""Difference between two slices over the largest of those beside it, at which the anatomy jumps."""
-_NEIGHBOURS = 2
+_APART = 3
+_JUMP = 1.2
+"""Difference between neighbouring slices over the larger of those between slices three apart, before and after them."""
 _RANGE_HU = (-300.0, 300.0)
 """What lies outside counts as its border, so that metal and gas do not outweigh organs."""
-_FEWEST = 2 * _NEIGHBOURS + 2
+_FEWEST = 2 * _APART + 2
 _AXIS_NAMES = ("left to right", "back to front", "feet to head")
 
 
@@ -46,11 +46,11 @@ def _jumps(look: Look, filled: np.ndarray) -> list[int]:
     means = np.clip(look.slice_means[filled[0] : filled[-1] + 1], *_RANGE_HU)
     if len(means) < _FEWEST:
         return []
-    change = np.abs(np.diff(means, axis=0)).mean(axis=(1, 2))
+    near = np.abs(means[1:] - means[:-1]).mean(axis=(1, 2))
+    far = np.abs(means[_APART:] - means[:-_APART]).mean(axis=(1, 2))
     found = []
-    for k in range(_NEIGHBOURS, len(change) - _NEIGHBOURS):
-        beside = [*change[k - _NEIGHBOURS : k], *change[k + 1 : k + 1 + _NEIGHBOURS]]
-        if change[k] > _JUMP * max(beside):
+    for k in range(_APART, len(near) - _APART):
+        if near[k] > _JUMP * max(far[k - _APART], far[k + 1]):
             found.append(k)
     return found
 

@@ -21,6 +21,7 @@ _LABEL_NEIGHBOURS = 0.8
 _NORMALISED_RANGE = 50.0
 _BYTE = 255.0
 _AIR_HU, _TISSUE_HU = (-1300.0, -600.0), (-250.0, 300.0)
+_FAT_HU, _WITHIN_SOFT_HU = -20.0, 100.0
 _AIR_TO_TISSUE_HU = (700.0, 1400.0)
 _CT_SPREAD = 0.3
 """Of the distance between air and tissue, the distance between the quartiles of tissue: fat, muscle and organs of a CT
@@ -118,9 +119,10 @@ def _classes(values: npt.NDArray[np.float32], low: float) -> _Classes:
 def _is_hu(classes: _Classes, low: float, high: float) -> bool:
     tissue = _TISSUE_HU[0] <= classes.tissue <= _TISSUE_HU[1]
     if _AIR_HU[0] <= classes.air <= _AIR_HU[1]:
-        return tissue
+        return tissue or classes.tissue <= _AIR_HU[1]  # or nothing but air
     # A box inside the patient, or values cut off above air: fat and soft tissue, none of it outside their range.
-    return tissue and _AIR_HU[1] < classes.air < 50 and low < -20 and high > 80
+    near = classes.air < _FAT_HU or classes.tissue - classes.air < _WITHIN_SOFT_HU
+    return tissue and classes.air > _AIR_HU[1] and near and low < _FAT_HU and high > 80
 
 
 def _clipped(values: npt.NDArray[np.float32], low: float, high: float) -> Iterator[Symptom]:

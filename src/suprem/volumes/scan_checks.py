@@ -25,7 +25,7 @@ __all__ = ["SCAN_CHECKS", "check_scan", "check_scan_file"]
 def check_scan(scan: Volume) -> tuple[Symptom, ...]:
     """Looks for what makes a prediction or a training case wrong or doubtful.
 
-    Where the values are no HU, checks that need HU are left out.
+    Where the values are no HU, or the voxel size cannot be true, checks of the patient are left out.
 
     Args:
         scan: (X, Y, Z) on its own index axes, supposedly HU.
@@ -42,7 +42,8 @@ def check_scan(scan: Volume) -> tuple[Symptom, ...]:
     """
     look = Look.at(scan)
     found = [*grid_symptoms(look), *value_symptoms(look), *slice_symptoms(look)]
-    if not any(symptom.severity == "error" for symptom in found):
+    # Millimetres and HU are what the others rest on.
+    if not any(symptom.severity == "error" or symptom.code == "spacing" for symptom in found):
         found += body_symptoms(look)
     order = list(SCAN_CHECKS)
     return tuple(sorted(found, key=lambda symptom: order.index(symptom.code)))
