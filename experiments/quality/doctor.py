@@ -58,7 +58,7 @@ def alarms(symptoms: tuple[Symptom, ...], expected: str = "") -> list[str]:
 
 
 def clean_case(seed: int, cache: Path | None) -> tuple[list[str], tuple[bool, bool], tuple[str, str]]:
-    """Of one clean scan: its false alarms; whether the raw phantom is cut, and found to be; its phase, and the guess."""
+    """Of one clean scan: false alarms; whether the raw phantom is cut, and found to be; its phase, and the guess."""
     case = phantom(seed, cache)
     scan, drawn = clean(case.ct, seed)
     symptoms = check_scan(scan)

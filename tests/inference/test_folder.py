@@ -92,7 +92,10 @@ def test_case_manifest(done: Path, predictor: Predictor) -> None:
     assert manifest["run"]["windows"]["run"] > 0
     assert manifest["run"]["plan"]["expected_bytes"] > 0
     assert {"suprem", "torch", "python"} <= set(manifest["versions"])
-    assert {"read", "network", "total"} <= set(manifest["seconds"])
+    assert {"read", "check", "network", "total"} <= set(manifest["seconds"])
+    (short,) = [entry for entry in manifest["scan_checks"] if entry["code"] == "short"]
+    assert short["severity"] == "warning"
+    assert "mm of the body" in short["text"]
     assert manifest["warnings"] == []
 
 
