@@ -23,6 +23,7 @@ from typer.main import get_command
 import suprem
 from suprem import labels, zoo
 from suprem.cli._shell import app
+from suprem.doctor import CHECKS, EXIT_CODES
 from suprem.inference import postprocessing
 from suprem.report.experiment import ITEM
 from suprem.zoo import card_parts
@@ -83,6 +84,7 @@ def write_all() -> None:
         "command-line.md": command_line_page(),
         "post-processing.md": post_processing_page(),
         "formats.md": schema_page(),
+        "doctor.md": doctor_page(),
         "measurements.md": measurements_page(),
         **checkpoint_pages(),
         **dataset_pages(table),
@@ -339,6 +341,20 @@ def _plain(value: Any) -> str:
     return " and ".join(value) or "none" if isinstance(value, tuple) else str(value)
 
 
+def doctor_page() -> str:
+    """Every kind of finding of `suprem doctor`, from the tables that it takes severity and advice from."""
+    codes = ", ".join(f"{code} {severity or 'nothing'}" for severity, code in EXIT_CODES.items())
+    parts = [
+        "# Findings of the doctor\n",
+        f"What `suprem doctor` can find, and `suprem predict` of scans. Exit codes by the worst finding: {codes}; "
+        "2 is for bad arguments.\n",
+    ]
+    for kind, meanings in CHECKS.items():
+        rows = [[f"`{code}`", m.severity, f"{m.meaning}.", m.advice] for code, m in meanings.items()]
+        parts.append(f"## {kind.capitalize()}\n\n" + table(["finding", "severity", "what it is", "what to do"], rows))
+    return "\n".join(parts)
+
+
 def measurements_page() -> str:
     """Every result below experiments/ that is none of the paper's items, under the command that wrote it."""
     parts = [
@@ -364,8 +380,11 @@ def _origin(results: Path) -> str:
     script = results.with_name(f"{results.stem.removeprefix('results_')}.py")
     if not script.is_file():
         return f"`{name}`, described in `{name.parent}/README.md`."
-    summary = (ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or "").partition("\n")[0]
-    return f"{summary}\n\n```bash\npython {script.relative_to(ROOT)}   # writes {name.name}\n```"
+    text = script.read_text(encoding="utf-8")
+    summary = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+    dotted = ".".join(script.relative_to(ROOT).with_suffix("").parts)
+    call = f"-m {dotted}" if "\nfrom experiments." in text else script.relative_to(ROOT)
+    return f"{summary}\n\n```bash\npython {call}   # writes {name.name}\n```"
 
 
 def api_pages() -> dict[str, str]:
