@@ -113,6 +113,12 @@ def test_whatever_the_voxels_are_there_is_an_answer(
     assert worst(symptoms) in (None, *SEVERITIES)
 
 
+def test_a_nearly_empty_scan_has_an_answer() -> None:
+    array = np.zeros((30, 30, 30), dtype=np.int16)
+    array[3, 4, 5], array[20, 10, 5] = 2000, -300
+    assert worst(check_scan(Volume(array, np.diag([3.0, 3.0, 3.0, 1.0])))) == "error"
+
+
 def _reoriented(scan: Volume, axes: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> Volume:
     affine = np.eye(4)
     affine[:3, 3] = scan.affine[:3, 3]

@@ -100,6 +100,8 @@ def _classes(values: npt.NDArray[np.float32], low: float) -> _Classes:
     if not values.size or values.min() == values.max():
         return _Classes(low, low, np.inf)
     bottom, top = np.percentile(values, (0.1, 99.9))
+    if bottom == top:  # nearly all voxels have one value
+        bottom, top = values.min(), values.max()
     counts, edges = np.histogram(np.clip(values, bottom, top), bins=256)
     centres = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)
