@@ -41,7 +41,9 @@ def check_scan(scan: Volume) -> tuple[Symptom, ...]:
         ['label-map']
     """
     look = Look.at(scan)
-    found = [*grid_symptoms(look), *value_symptoms(look), *slice_symptoms(look)]
+    found = [*grid_symptoms(look), *value_symptoms(look)]
+    if all(symptom.code != "label-map" for symptom in found):  # slices of labels may well be equal
+        found += slice_symptoms(look)
     # Millimetres and HU are what the others rest on.
     if not any(symptom.severity == "error" or symptom.code == "spacing" for symptom in found):
         found += body_symptoms(look)
