@@ -5,6 +5,8 @@
 #   make lint   ruff and mypy          make docs   the documentation, into docs/_build/html
 #   make wheel  dist/*.whl             make readme the checkpoint table of README.md, from the cards
 #   make dev    install with all tools  make clean  remove everything that make made
+#   make audit  known vulnerabilities of the pinned versions, and the licences of what users install
+#   make sbom   dist/suprem.cdx.json, the list of everything that the wheel brings along (CycloneDX)
 #
 # PYTHON=python3.12 chooses the interpreter; DEMO_ARGS and PYTEST_ARGS are passed on; pip's own settings apply, e.g. a
 # PIP_EXTRA_INDEX_URL with CPU builds of torch.
@@ -23,7 +25,7 @@ STAMP := $(VENV)/.installed-$(KEY)
 SUPPORTED := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev demo test lint docs readme wheel clean
+.PHONY: help venv dev demo test lint docs readme wheel audit sbom clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -82,6 +84,21 @@ readme: venv
 
 wheel: dev
 	$(BIN)/python -m build --wheel --outdir dist .
+
+# Advisories may be out of reach, which is said and passes; a licence that nobody has read does not.
+audit: venv
+	$(call ensure,audit,.[audit])
+	$(BIN)/python .ci/licences.py
+	$(BIN)/python .ci/advisories.py
+
+# Of an environment with the wheel alone: no tool of ours is in the list.
+sbom: wheel
+	$(call ensure,audit,.[audit])
+	$(BIN)/python -m venv --clear build/sbom
+	build/sbom/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	build/sbom/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	$(BIN)/python -m cyclonedx_py environment --output-reproducible --output-format JSON \
+	    --output-file dist/suprem.cdx.json build/sbom/bin/python
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info docs/_build docs/reference/generated .pytest_cache .mypy_cache .ruff_cache suprem-demo

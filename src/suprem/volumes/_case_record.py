@@ -1,6 +1,7 @@
 """What a store knows of its cases, and how that is written as JSON."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from suprem.errors import ConfigurationError
+from suprem.errors import ConfigurationError, brief
 
 __all__ = ["CaseRecord", "Details", "FileRecord", "StoreSettings", "read_json", "write_json"]
 
@@ -24,7 +25,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}. Run `suprem data prepare` again.") from error
 
 
@@ -69,8 +70,8 @@ class StoreSettings:
             spacing = content["spacing_mm"]
             x, y, z = (None, None, None) if spacing is None else (float(v) for v in spacing)
             low, high = (int(v) for v in content["hu_range"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigurationError(f"{path} is damaged: {error!r}. Prepare the data again.") from error
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ConfigurationError(f"{path} is damaged: {brief(error)}. Prepare the data again.") from error
         return cls(None if x is None or y is None or z is None else (x, y, z), (low, high))
 
 
@@ -152,10 +153,9 @@ class CaseRecord:
             values = {f.name: _tuples(content[f.name]) for f in fields(cls)}
             values["files"] = {name: FileRecord(**file) for name, file in content["files"].items()}
             values["voxels"] = {str(name): int(count) for name, count in content["voxels"].items()}
-            if len(values["shape"]) != 3 or len(values["affine"]) != 4 or not isinstance(values["case"], str):
-                raise ValueError(f"shape {values['shape']}")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ConfigurationError(f"{path} is damaged: {error!r}. Run `suprem data prepare` again.") from error
+            _check_kinds(values)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ConfigurationError(f"{path} is damaged: {brief(error)}. Run `suprem data prepare` again.") from error
         return cls(**values)
 
 
@@ -188,9 +188,47 @@ class Details:
         try:
             table = tuple(frozenset(str(name) for name in entry) for entry in content["table"])
             ignore = None if content["ignore"] is None else int(content["ignore"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigurationError(f"{path} is damaged: {error!r}. Run `suprem data prepare` again.") from error
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ConfigurationError(f"{path} is damaged: {brief(error)}. Run `suprem data prepare` again.") from error
         return cls(record, table, ignore)
+
+
+def _check_kinds(values: Mapping[str, Any]) -> None:
+    """A record may come from another machine; what is not caught here fails far from its cause.
+
+    Raises:
+        ValueError: a field is of another kind; the text names it.
+    """
+    texts = [values[name] for name in ("dataset", "case", "scan", "subject", "variant", "source", "scan_hash")]
+    kinds = {
+        "names": all(isinstance(text, str) for text in texts),
+        "split": values["split"] is None or isinstance(values["split"], str),
+        "shape": _is_shape(values["shape"]),
+        "original_shape": _is_shape(values["original_shape"]),
+        "affine": _is_affine(values["affine"]),
+        "original_affine": _is_affine(values["original_affine"]),
+        "labelled": isinstance(values["labelled"], bool),
+        "annotated": _are_texts(values["annotated"]),
+        "flags": _are_texts(values["flags"]),
+        "ignored_voxels": isinstance(values["ignored_voxels"], int),
+        "files": all(isinstance(f.size, int) and isinstance(f.sha256, str) for f in values["files"].values()),
+    }
+    wrong = [name for name, right in kinds.items() if not right]
+    if wrong:
+        raise ValueError(f"unusable {', '.join(wrong)}")
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 3 and all(isinstance(n, int) and n > 0 for n in value)
+
+
+def _is_affine(value: Any) -> bool:
+    rows = isinstance(value, tuple) and len(value) == 4 and all(isinstance(row, tuple) for row in value)
+    return rows and all(len(row) == 4 and all(math.isfinite(v) for v in row) for row in value)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(text, str) for text in value)
 
 
 def _tuples(value: Any) -> Any:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from suprem.errors import VolumeError
+from suprem.errors import VolumeError, brief
 
 __all__ = ["MAX_VOXELS", "check_claim", "check_metaimage", "check_nrrd"]
 
@@ -92,7 +92,7 @@ def _numbers(name: str, field: str, text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split())
     except ValueError as error:
-        raise VolumeError(f"{name} has {field} {text!r} in its header, not whole numbers; export it again.") from error
+        raise VolumeError(f"{name} has {field} {brief(text)}, not whole numbers; export it again.") from error
 
 
 def _check_spacing(name: str, text: str) -> None:
@@ -102,7 +102,9 @@ def _check_spacing(name: str, text: str) -> None:
     except ValueError:
         values = [math.nan]
     if not all(value > 0 and math.isfinite(value) for value in values):
-        raise VolumeError(f"{name} has spacing ({', '.join(text.split())}) mm; it must be positive. Export it again.")
+        raise VolumeError(
+            f"{name} has spacing ({brief(', '.join(text.split()))[1:-1]}) mm; it must be positive. Export it again."
+        )
 
 
 def _required(name: str, fields: dict[str, str], key: str) -> str:
@@ -142,7 +144,7 @@ def check_nrrd(path: Path, name: str, max_voxels: int, *, layers: bool = False) 
         raise VolumeError(f"{name} keeps its data in another file; export it as one .nrrd file.")
     kind = _required(name, fields, "type").lower()
     if kind not in _NRRD_BYTES:
-        raise VolumeError(f"{name} has voxels of type {kind!r}, not scalar numbers; export it as a scalar volume.")
+        raise VolumeError(f"{name} has voxels of type {brief(kind)}, not scalar numbers; export it as a scalar volume.")
     shape = _numbers(name, "sizes", _required(name, fields, "sizes"))
     if layers and len(shape) == 4:
         check_dimensions(name, shape[1:])
@@ -153,7 +155,9 @@ def check_nrrd(path: Path, name: str, max_voxels: int, *, layers: bool = False) 
     stored = path.stat().st_size - blank.end()
     encoding = _required(name, fields, "encoding").lower()
     if encoding in ("bzip2", "bz2", "txt", "text", "ascii", "hex"):
-        raise VolumeError(f"{name} has encoding {encoding!r}, which is not read; export it with encoding gzip or raw.")
+        raise VolumeError(
+            f"{name} has encoding {brief(encoding)}, which is not read; export it with encoding gzip or raw."
+        )
     compressed = encoding in ("gzip", "gz")
     check_claim(name, shape, _NRRD_BYTES[kind], stored, compressed=compressed, max_voxels=max_voxels)
     if compressed:
@@ -184,24 +188,27 @@ def check_metaimage(path: Path, name: str, max_voxels: int) -> None:
     elif source == Path(source).name and "%" not in source and source.upper() != "LIST" and "\\" not in source:
         data, start = path.parent / source, 0
     else:
-        raise VolumeError(f"{name} keeps its data in {source!r}, outside its folder; export it as one .mha file.")
+        raise VolumeError(f"{name} keeps its data in {brief(source)}, outside its folder; export it as one .mha file.")
     if not data.is_file():
-        raise VolumeError(f"{name} keeps its data in {source!r}, which does not exist; copy both files.")
-    if int(fields.get("ElementNumberOfChannels", "1")) != 1:
-        raise VolumeError(
-            f"{name} has {fields['ElementNumberOfChannels']} values per voxel (colour?); export it as grey values."
-        )
+        raise VolumeError(f"{name} keeps its data in {brief(source)}, which does not exist; copy both files.")
+    channels = fields.get("ElementNumberOfChannels", "1")
+    if _numbers(name, "ElementNumberOfChannels", channels) != (1,):
+        raise VolumeError(f"{name} has {brief(channels)[1:-1]} values per voxel (colour?); export it as grey values.")
     kind = _required(name, fields, "ElementType")
     if kind not in _META_BYTES:
-        raise VolumeError(f"{name} has voxels of type {kind!r}, not scalar numbers; export it as a scalar volume.")
+        raise VolumeError(f"{name} has voxels of type {brief(kind)}, not scalar numbers; export it as a scalar volume.")
     shape = _numbers(name, "DimSize", _required(name, fields, "DimSize"))
     check_dimensions(name, shape)
     _check_spacing(name, fields.get("ElementSpacing", ""))
     compressed = fields.get("CompressedData", "False").lower() == "true"
     stored = data.stat().st_size - start
     check_claim(name, shape, _META_BYTES[kind], stored, compressed=compressed, max_voxels=max_voxels)
+    header_size = fields.get("HeaderSize", "0")
+    if header_size not in (("0",) if compressed else ("0", "-1")):
+        raise VolumeError(f"{name} has HeaderSize {brief(header_size)}, which is not read; export it as one .mha file.")
     if compressed:
-        _check_deflate(data, name, start, math.prod(shape) * _META_BYTES[kind])
+        needed = _check_deflate(data, name, start, math.prod(shape) * _META_BYTES[kind])
+        _check_packed_size(name, fields.get("CompressedDataSize", ""), needed, stored)
 
 
 def _metaimage_fields(head: bytes) -> tuple[dict[str, str], int]:
@@ -219,16 +226,30 @@ def _metaimage_fields(head: bytes) -> tuple[dict[str, str], int]:
     return fields, start
 
 
-def _check_deflate(path: Path, name: str, start: int, expected: int) -> None:
-    """Decompresses a zlib or gzip stream piecewise, which checks its length and checksum."""
+def _check_packed_size(name: str, text: str, needed: int, stored: int) -> None:
+    """SimpleITK hands out uninitialised memory, without an error, where this field is absent or too small."""
+    try:
+        fits = needed <= int(text) <= stored
+    except ValueError:
+        fits = False
+    if not fits:
+        raise VolumeError(
+            f"{name} has CompressedDataSize {brief(text)} for {needed} bytes of compressed voxels; export it again."
+        )
+
+
+def _check_deflate(path: Path, name: str, start: int, expected: int) -> int:
+    """Decompresses a zlib or gzip stream piecewise, which checks its length and checksum; returns its bytes."""
     stream = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    found = 0
+    found = taken = 0
     try:
         with path.open("rb") as file:
             file.seek(start)
             while not stream.eof and found <= expected and (block := file.read(2**16)):
+                taken += len(block)
                 found += len(stream.decompress(block))
     except zlib.error as error:
         raise VolumeError(f"{name} holds damaged compressed data ({error}); copy or export it again.") from error
     if not stream.eof or found != expected:
         raise VolumeError(f"{name} ends after {found} of {expected} bytes of voxels; copy or export it again.")
+    return taken - len(stream.unused_data)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from suprem.errors import DicomError
+from suprem.volumes._dicom_elements import lengths_fit
 
 if TYPE_CHECKING:
     import SimpleITK as sitk  # noqa: N813 (its documented alias)
@@ -137,6 +138,8 @@ def _claims_ct(path: Path) -> bool:
 
 
 def _read_slice(reader: "sitk.ImageFileReader", path: Path) -> Slice | None:
+    if not lengths_fit(path):
+        return None
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()

@@ -26,6 +26,7 @@ _FIELDS_2: list[tuple[Any, ...]] = [
     ("qoffset", "f8", 3), ("srow", "f8", (3, 4)), ("slice_code", "i4"), ("xyzt_units", "i4"), ("intent_code", "i4"),
     ("intent_name", "S16"), ("dim_info", "u1"), ("unused", "V15"),
 ]  # fmt: skip
+_LAST_CODE = 5  # NIFTI_XFORM_TEMPLATE_OTHER
 _LENGTH_UNITS = {1: "metres", 3: "micrometres"}
 
 
@@ -64,7 +65,7 @@ def stored_affine(
     """The affine by nibabel's rule (sform, else qform, else unoriented), and what is odd about it.
 
     Raises:
-        VolumeError: the spacing is not positive, or not in millimetres.
+        VolumeError: the spacing is not positive, or not in millimetres; or a code is not one of the format's.
     """
     spacing = header["pixdim"][1:4].astype(np.float64)
     if not (np.isfinite(spacing).all() and (spacing > 0).all()):
@@ -73,7 +74,7 @@ def stored_affine(
     unit = _LENGTH_UNITS.get(int(header["xyzt_units"]) & 7)
     if unit:
         raise VolumeError(f"{name} measures lengths in {unit}; export it with millimetres.")
-    sform, qform = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
+    sform, qform = (_is_set(header, field, name) for field in ("sform_code", "qform_code"))
     from_sform, from_qform = np.eye(4), np.eye(4)
     from_sform[:3] = header["srow"]
     if qform:
@@ -89,6 +90,14 @@ def stored_affine(
     if qform and (reach > 0.1 * spacing.min()).any():
         return from_sform, (f"{name} has a qform that disagrees with its sform; the sform is used.",)
     return from_sform, ()
+
+
+def _is_set(header: np.void, field: str, name: str) -> bool:
+    """Programs disagree on what a code beyond the table means, and with it on left and right."""
+    code = int(header[field])
+    if not 0 <= code <= _LAST_CODE:
+        raise VolumeError(f"{name} has {field} {code}; NIfTI knows 0 to {_LAST_CODE}, so export it again.")
+    return code > 0
 
 
 def _from_quaternion(header: np.void, spacing: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from suprem.errors import ConfigurationError, LabelSpaceError, VolumeError
+from suprem.errors import ConfigurationError, LabelSpaceError, VolumeError, brief
 from suprem.volumes import _chunks as chunks
 from suprem.volumes import _store_content as content
 from suprem.volumes._case_record import CaseRecord, Details, read_json
@@ -108,13 +108,10 @@ class StoredCase:
     def _points(self) -> npt.NDArray[np.uint16]:
         with self.held() as folder:
             path = self._checked(folder, FOREGROUND)
-            try:
-                points = np.load(path, allow_pickle=False)
-            except (OSError, ValueError, EOFError) as error:
-                raise VolumeError(f"{path} cannot be read: {error}. Prepare the case again.") from error
-        if points.dtype != np.uint16 or points.ndim != 2 or points.shape[1] != 4:
-            raise VolumeError(f"{path} holds {points.dtype} {points.shape}; prepare the case again.")
-        return np.asarray(points)
+            points = _read_points(path)
+        if (points[:, 1:] >= self.record.shape).any():
+            raise VolumeError(f"{path} names voxels outside of {self.record.shape}; prepare the case again.")
+        return points
 
     @cached_property
     def _ct(self) -> Any:
@@ -129,6 +126,22 @@ class StoredCase:
     def _opened(self, name: str, dtypes: tuple[str, ...]) -> Any:
         with self.held() as folder:
             return chunks.open_array(self._checked(folder, name), self.record.shape, dtypes)
+
+
+def _read_points(path: Path) -> npt.NDArray[np.uint16]:
+    """Rows of four numbers; the size of the file is compared with what its header claims before anything is read."""
+    try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            if version != (1, 0):
+                raise ValueError(f"format {version}")
+            shape, in_columns, dtype = np.lib.format.read_array_header_1_0(file)
+            stored = path.stat().st_size - file.tell()
+            if dtype != np.uint16 or in_columns or len(shape) != 2 or shape[1] != 4 or 8 * shape[0] != stored:
+                raise ValueError(f"{dtype} {shape} in {stored} bytes")
+            return np.frombuffer(file.read(), dtype=np.uint16).reshape(shape)
+    except Exception as error:  # a damaged header ends in any of a dozen errors, depending on where it is damaged
+        raise VolumeError(f"{path} cannot be read: {brief(str(error))}. Prepare the case again.") from error
 
 
 def prefetch(cases: Iterable[StoredCase]) -> None:

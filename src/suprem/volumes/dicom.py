@@ -184,7 +184,7 @@ def read_series(
     """One CT series as a volume in HU; each slice with its own rescale slope and intercept.
 
     Returns:
-        Array (columns, rows, slices) in the smallest of int16, int32 and float32 that holds every value.
+        Array (columns, rows, slices) in the smallest of int16, int32, float32 and float64 that holds every value.
 
     Raises:
         DicomError: see :func:`select_series`; or a slice cannot be decoded.
@@ -220,6 +220,8 @@ def _pixels(item: Slice) -> Array:
 def _smallest(pixels: Array) -> np.dtype[np.generic]:
     if pixels.dtype.kind == "f":
         return np.dtype(np.float32)
-    limits = np.iinfo(np.int16)
-    fits = limits.min <= pixels.min() and pixels.max() <= limits.max
-    return np.dtype(np.int16 if fits else np.int32)
+    for kind in (np.int16, np.int32):
+        limits = np.iinfo(kind)
+        if limits.min <= pixels.min() and pixels.max() <= limits.max:
+            return np.dtype(kind)
+    return np.dtype(np.float64)

@@ -138,7 +138,9 @@ def read_itk_image(source: Path) -> tuple[Array, npt.NDArray[np.float64], dict[s
     image = _itk_image(source, str(source))
     if image.GetDimension() != 3:
         raise VolumeError(f"{source} has {image.GetDimension()} spatial axes; save a three-dimensional image.")
-    facts = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    # A name that is not UTF-8 comes with surrogates, and SimpleITK does not take it back.
+    keys = [key for key in image.GetMetaDataKeys() if key == key.encode("utf-8", "replace").decode()]
+    facts = {key: image.GetMetaData(key) for key in keys}
     return sitk.GetArrayFromImage(image).T, _itk_affine(image), facts
 
 

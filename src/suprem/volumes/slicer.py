@@ -34,7 +34,7 @@ _MARKUPS = (
 )
 _TISSUE = Code("SCT", "85756007", "Tissue")
 _FLAGGED = "Segmentation.Status:flagged"
-_FIELD = re.compile(r"Segment(\d+)_(\w+)")
+_FIELD = re.compile(r"Segment(\d{1,9})_(\w+)")
 
 
 @dataclass(frozen=True)

@@ -267,7 +267,7 @@ def _settings(root: Path) -> StoreSettings:
 def _parsed(text: str, root: str | Path, name: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{root} is no store: its {name} cannot be read: {error}.") from error
 
 
@@ -276,7 +276,7 @@ def _records(text: str, place: str) -> tuple[CaseRecord, ...]:
         records = tuple(CaseRecord.from_json(json.loads(line), Path(place)) for line in text.splitlines())
     except ConfigurationError:
         raise
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{place} cannot be read: {error}. Run `suprem data prepare` again.") from error
     for record in records:  # an index from elsewhere must not lead out of the store
         _folder_name(record.dataset), _folder_name(record.case)

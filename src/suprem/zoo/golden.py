@@ -101,7 +101,7 @@ def read_golden(path: Path) -> Golden:
             metadata = json.loads((file.metadata() or {})[_METADATA])
             arrays = {name: file.get_tensor(name).numpy() for name in ("index", "logits", "statistics")}
         shape, seed, facts = tuple(map(int, metadata["input_shape"])), int(metadata["seed"]), metadata["facts"]
-    except (SafetensorError, KeyError, ValueError, TypeError, OSError, RecursionError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, OSError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged or holds no golden outputs ({error}); export it again.") from error
     good = len(shape) == 5 and shape[0] == 1 and min(shape) > 0 and math.prod(shape) <= 2**22 and seed >= 0
     index, logits, statistics = arrays["index"], arrays["logits"], arrays["statistics"]
