@@ -12,6 +12,7 @@ from pathlib import Path
 __all__ = ["lengths_fit"]
 
 _IMPLICIT, _BIG_ENDIAN, _DEFLATED = b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99"
+_NATIVE = (_IMPLICIT, b"1.2.840.10008.1.2.1", _BIG_ENDIAN)  # pixels as they are
 _LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 _PIXELS, _DELIMITERS, _ITEM = (0x7FE0, 0x0010), 0xFFFE, 0xE000
 _SYNTAX, _SEQUENCE_END = (0x0002, 0x0010), (0xFFFE, 0xE0DD)
@@ -22,8 +23,7 @@ _MAX_ELEMENTS = 100_000  # a slice has a few hundred
 
 
 def lengths_fit(path: Path) -> bool:
-    """Whether a DICOM file holds what it claims: no element, nested ones included, reaches beyond its end, and
-    uncompressed pixels are as many as rows and columns say (GDCM would fill the rest with whatever is in memory).
+    """Whether no element of a DICOM file, nested ones included, reaches beyond its end, and all pixels are there.
 
     True for a file without the mark of DICOM, and for a deflated one, in which nothing can be seen.
     """
@@ -77,7 +77,7 @@ class _Walk:
             return True
         if tag in _SIZES and length == 2:
             self._sizes[tag] = struct.unpack_from(self._order + "H", self._data, value)[0]
-        if tag != _PIXELS or not {_ROWS, _COLUMNS, _BITS} <= set(self._sizes):
+        if tag != _PIXELS or self._syntax not in _NATIVE or not {_ROWS, _COLUMNS, _BITS} <= set(self._sizes):
             return True
         bits = math.prod(self._sizes.values())  # samples per pixel are 1 where they are not given
         return 8 * length >= bits
