@@ -48,14 +48,15 @@ def findings(report: dict[str, Any]) -> list[str]:
 def main(words: list[str]) -> int:
     """Prints what is known."""
     report = ask(Path(words[0]) if words else ROOT / "constraints.txt")
-    if report is None:
+    packages = report["dependencies"] if report else []
+    skipped = [package["name"] for package in packages if "skip_reason" in package]
+    if len(skipped) == len(packages):  # an index that serves packages alone answers so for every one of them
         sys.stderr.write("NOTICE: the advisory database cannot be reached; vulnerabilities were not checked.\n")
         return 0
-    problems = findings(report)
-    skipped = [package["name"] for package in report["dependencies"] if "skip_reason" in package]
-    print("\n".join([*problems, f"{len(report['dependencies'])} packages, {len(problems)} advisories"]))
+    problems = findings({"dependencies": packages})
+    print("\n".join([*problems, f"{len(packages) - len(skipped)} packages, {len(problems)} advisories"]))
     if skipped:
-        print(f"not on the index, so not checked: {', '.join(skipped)}")
+        print(f"unknown to the database, so not checked: {', '.join(skipped)}")
     return int(bool(problems))
 
 

@@ -31,7 +31,9 @@ __all__ = ["Result", "Worker", "campaign", "main"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WATCHDOG_S = 10.0
-"""Of the worker's processor time, so that a busy machine is no hang; waiting counts a tenth."""
+"""Of the worker's processor time, so that a busy machine is no hang."""
+
+_WAIT_S = 600.0  # for an input that does nothing at all
 
 _START_S = 120.0  # for imports and valid material
 GOOD = ("opened", "refused")
@@ -46,6 +48,7 @@ class Result:
         counts: inputs per outcome.
         faults: number, outcome and detail of every input that was neither opened nor refused.
         slowest_s: longest processor time of one input.
+        processor_s: of all.
         largest_bytes: most memory that one input took.
     """
 
@@ -53,14 +56,15 @@ class Result:
     counts: Counter[str] = field(default_factory=Counter)
     faults: list[tuple[int, str, str]] = field(default_factory=list)
     slowest_s: float = 0.0
+    processor_s: float = 0.0
     largest_bytes: int = 0
 
 
 class Worker:
     """A process that opens inputs until it dies."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, limit_s: float = WATCHDOG_S) -> None:
+        self._folder, self._limit_s = folder, limit_s
         self._process: subprocess.Popen[str] | None = None
         self._ready: set[str] = set()  # readers whose valid material is made
 
@@ -80,11 +84,11 @@ class Worker:
         process = self._process = self._process or self._start()
         assert process.stdin is not None
         process.stdin.write(f"{name} {seed} {number}\n")
-        answer = self._line(process, WATCHDOG_S if name in self._ready else _START_S)
+        answer = self._line(process, self._limit_s if name in self._ready else _START_S)
         if "ready" in answer:
             self._ready.add(name)
-            answer = self._line(process, WATCHDOG_S)
-        return {"memory": 0, "seconds": WATCHDOG_S, **answer}
+            answer = self._line(process, self._limit_s)
+        return {"memory": 0, "seconds": self._limit_s, **answer}
 
     def _line(self, process: "subprocess.Popen[str]", limit_s: float) -> dict[str, Any]:
         assert process.stdout is not None
@@ -92,7 +96,7 @@ class Worker:
             selector.register(process.stdout, selectors.EVENT_READ)
             begin, spent = time.monotonic(), _processor_s(process.pid)
             while not (ready := selector.select(1.0)):
-                if max(_processor_s(process.pid) - spent, (time.monotonic() - begin) / 10) > limit_s:
+                if _processor_s(process.pid) - spent > limit_s or time.monotonic() - begin > _WAIT_S:
                     break
             text = process.stdout.readline() if ready else None
         if text:
@@ -123,46 +127,36 @@ def _processor_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def campaign(
-    names: Sequence[str], inputs: int, seed: int, folder: Path, *, first: int = 0, limit_s: float | None = None
-) -> Iterator[Result]:
+def campaign(names: Sequence[str], inputs: int, seed: int, worker: Worker, *, first: int = 0) -> Iterator[Result]:
     """Opens ``inputs`` inputs of each reader, after its valid one; yields a result per reader.
 
     Args:
         names: of readers.
         inputs: of each.
         seed: of all.
-        folder: to work in; it is emptied.
+        worker: that opens them.
         first: number of the first input.
-        limit_s: stops a reader after so long.
     """
-    worker = Worker(folder)
-    worker.stop()
-    try:
-        for name in names:
-            result, started = Result(name), time.monotonic()
-            valid = worker.ask(name, seed, -1)
-            if valid["outcome"] != "opened":
-                result.faults.append((-1, "valid input", f"{valid['outcome']}: {valid['detail']}"))
-            for number in range(first, inputs):
-                if limit_s is not None and time.monotonic() - started > limit_s:
-                    break
-                answer = worker.ask(name, seed, number)
-                result.counts[answer["outcome"]] += 1
-                result.slowest_s = max(result.slowest_s, answer["seconds"])
-                result.largest_bytes = max(result.largest_bytes, answer["memory"])
-                if answer["outcome"] not in GOOD:
-                    result.faults.append((number, answer["outcome"], answer["detail"]))
-            yield result
-    finally:
-        worker.stop()
+    for name in names:
+        result = Result(name)
+        valid = worker.ask(name, seed, -1)
+        if valid["outcome"] != "opened":
+            result.faults.append((-1, "valid input", f"{valid['outcome']}: {valid['detail']}"))
+        for number in range(first, inputs):
+            answer = worker.ask(name, seed, number)
+            result.counts[answer["outcome"]] += 1
+            result.processor_s += answer["seconds"]
+            result.slowest_s = max(result.slowest_s, answer["seconds"])
+            result.largest_bytes = max(result.largest_bytes, answer["memory"])
+            if answer["outcome"] not in GOOD:
+                result.faults.append((number, answer["outcome"], answer["detail"]))
+        yield result
 
 
 def table(results: Sequence[Result]) -> str:
     """One line per reader."""
-    lines = [
-        f"{'reader':12} {'inputs':>7} {'opened':>7} {'refused':>7} {'faults':>7} {'slowest s':>10} {'most MiB':>9}"
-    ]
+    titles = ("inputs", "opened", "refused", "faults")
+    lines = [f"{'reader':12} {' '.join(f'{title:>7}' for title in titles)} {'slowest s':>10} {'most MiB':>9}"]
     for r in results:
         lines.append(
             f"{r.name:12} {r.counts.total():7} {r.counts['opened']:7} {r.counts['refused']:7} {len(r.faults):7} "
@@ -204,8 +198,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if given.show is not None:
         show(given.only[0], given.seed, given.show, folder)
         return 0
-    results = []
-    for result in campaign(given.only, given.inputs, given.seed, folder, first=given.first):
+    worker, results = Worker(folder), list[Result]()
+    for result in campaign(given.only, given.inputs, given.seed, worker, first=given.first):
         results.append(result)
         say(table([result]).splitlines()[1])
         seen: Counter[str] = Counter()
@@ -214,6 +208,7 @@ def main(words: Sequence[str] | None = None) -> int:
             seen[kind] += 1
             if seen[kind] <= 3:
                 say(f"  {result.name} {number}: {outcome}: {detail}")
+    worker.stop()
     say(table(results))
     if given.json:
         given.json.write_text(json.dumps([{**vars(r), "counts": dict(r.counts)} for r in results], indent=1) + "\n")

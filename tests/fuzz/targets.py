@@ -54,5 +54,5 @@ def rng_of(name: str, seed: int, number: int) -> Rng:
 
 def target(name: str) -> Target:
     """The reader called ``name``; imports what it needs and no more."""
-    module = import_module(f"tests.fuzz.{TARGETS[name]}")
+    module = import_module(f"tests.fuzz.{TARGETS.get(name, name)}")
     return next(found for found in module.CONTENT if found.name == name)
