@@ -67,6 +67,7 @@ class Worker:
         self._folder, self._limit_s = folder, limit_s
         self._process: subprocess.Popen[str] | None = None
         self._ready: set[str] = set()  # readers whose valid material is made
+        self._answers = b""  # what came and was not looked at yet
 
     def _start(self) -> "subprocess.Popen[str]":
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -92,23 +93,29 @@ class Worker:
 
     def _line(self, process: "subprocess.Popen[str]", limit_s: float) -> dict[str, Any]:
         assert process.stdout is not None
+        begin, spent, late = time.monotonic(), _processor_s(process.pid), False
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
-            begin, spent = time.monotonic(), _processor_s(process.pid)
-            while not (ready := selector.select(1.0)):
-                if _processor_s(process.pid) - spent > limit_s or time.monotonic() - begin > _WAIT_S:
+            while b"\n" not in self._answers:
+                if selector.select(1.0):
+                    piece = os.read(process.stdout.fileno(), 2**16)
+                    if not piece:
+                        break
+                    self._answers += piece
+                elif _processor_s(process.pid) - spent > limit_s or time.monotonic() - begin > _WAIT_S:
+                    late = True
                     break
-            text = process.stdout.readline() if ready else None
-        if text:
-            answer: dict[str, Any] = json.loads(text)
+        line, found, self._answers = self._answers.partition(b"\n")
+        if found:
+            answer: dict[str, Any] = json.loads(line)
             return answer
-        errors = (self._folder / "stderr").read_text(errors="replace")[-1500:]
-        if text is None:
+        if late:
             process.kill()
         code = process.wait()
+        errors = (self._folder / "stderr").read_text(errors="replace")[-1500:]
         self.stop()
-        if text is None:
-            return {"outcome": "hang", "detail": f"no answer for {limit_s:.0f} s"}
+        if late:
+            return {"outcome": "hang", "detail": f"no answer for {limit_s:.0f} s of processor time"}
         return {"outcome": "crash", "detail": f"exit code {code}: {errors}"}
 
     def stop(self) -> None:
@@ -119,7 +126,7 @@ class Worker:
             for stream in (self._process.stdin, self._process.stdout):
                 if stream is not None:
                     stream.close()
-        self._process, self._ready = None, set()
+        self._process, self._ready, self._answers = None, set(), b""
 
 
 def _processor_s(pid: int) -> float:
