@@ -22,6 +22,8 @@ LABELS = "labels"
 _SURE = 0.05
 """A probability that is this close to 0 or 1 counts as certain, so that far from a structure nothing has to be read."""
 _CUBE_MM = 20.0
+_THIN = 4
+"""Doubt counts in parts that are as thick as so many tolerances: outlines err to both sides, and so does each model."""
 
 
 def related(one: str, other: str) -> bool:
@@ -52,23 +54,27 @@ class Scale:
     """Sizes in voxels along x, y and z.
 
     Attributes:
-        window: of what counts as thin; odd.
+        window: around a voxel, within the tolerance of it; odd.
+        thin: of the box into which doubt has to fit.
         cube: in which a score is summed up; odd.
         halo: how far from a voxel anything matters to it.
     """
 
     window: tuple[int, ...]
+    thin: tuple[int, ...]
     cube: tuple[int, ...]
     halo: tuple[int, ...]
 
     @classmethod
     def of(cls, spacing_mm: npt.NDArray[np.float64], tolerance_mm: float) -> "Scale":
         reach = [max(1, round(tolerance_mm / float(size))) for size in spacing_mm]
+        thin = [max(2, round(_THIN * tolerance_mm / float(size))) for size in spacing_mm]
         half = [max(1, round(_CUBE_MM / float(size) / 2 - 0.5)) for size in spacing_mm]
         return cls(
             tuple(2 * r + 1 for r in reach),
+            tuple(thin),
             tuple(2 * h + 1 for h in half),
-            tuple(2 * r + h for r, h in zip(reach, half, strict=True)),
+            tuple(max(2 * r, t) + h for r, t, h in zip(reach, thin, half, strict=True)),
         )
 
 
@@ -99,14 +105,18 @@ class Slab:
         box = _bounds(doubtful, scale.halo)
         if box is None:
             return None
-        unsure = _opened(_uncertainty([array[box] for array in values.values()], doubtful[box].shape), scale.window)
-        apart = _disagreement([mask[box] for mask in masks.values()], scale.window)
+        inside = [array[box] for array in values.values()]
+        unsure = _opened(_uncertainty(inside, doubtful[box].shape), scale.thin)
+        apart = _opened(_disagreement(inside, doubtful[box].shape), scale.thin)
+        if LABELS in masks:
+            others = [mask[box] for voter, mask in masks.items() if voter != LABELS]
+            apart = np.maximum(apart, _opposed(masks[LABELS][box], others, scale.window))
         claims = [self._overlaps[voter].get(name) for voter in masks]
         count = np.zeros(doubtful.shape, dtype=np.uint16)
         for claim in claims:
             if claim is not None:
                 count.reshape(-1)[claim] += 1
-        shared = _opened(np.round(count[box] * (255 / len(masks))).astype(np.uint8), scale.window)
+        shared = _opened(np.round(count[box] * (255 / len(masks))).astype(np.uint8), scale.thin)
         return box, [unsure, apart, shared]
 
 
@@ -128,23 +138,37 @@ def _uncertainty(values: Sequence[ByteArray], shape: tuple[int, ...]) -> ByteArr
     return (total // max(1, len(values))).astype(np.uint8)
 
 
-def _disagreement(masks: Sequence[BoolArray], size: Sequence[int]) -> ByteArray:
-    """4 f (1 - f) of the share f of voters that claim a voxel, but at most the largest 4 f g near it.
+def _disagreement(values: Sequence[ByteArray], shape: tuple[int, ...]) -> ByteArray:
+    """Four times the variance of the models' probabilities: 4 f (1 - f) where each is 0 or 1 and a share f says 1."""
+    total, squares = (np.zeros(shape, dtype=np.float32) for _ in range(2))
+    for array in values:
+        value = array.astype(np.float32)
+        total += value
+        squares += value * value
+    count = max(1, len(values))
+    return np.asarray(np.round(4 / 255 * (squares / count - (total / count) ** 2)).clip(0, 255), dtype=np.uint8)
 
-    g is the share that claims nothing near: it is 0 where outlines differ by the tolerance only, and says where there
-    is more. Alone it would take off the tolerance from what is really wrong as well, which is all of a small error.
+
+def _opposed(label: BoolArray, models: Sequence[BoolArray], size: Sequence[int]) -> ByteArray:
+    """255 where the labels contradict every model, around a voxel where none of them comes near the other.
+
+    Labels that were fused from the models never do so, however much these differ; so there is next to no noise in it.
     """
-    claim, far = (np.zeros(masks[0].shape, dtype=np.float32) for _ in range(2))
-    for mask in masks:
-        claim += mask
-        far += ndimage.maximum_filter(mask.view(np.uint8), size=size, mode="constant") == 0
-    unit = 4 * 255 / len(masks) ** 2
-    beyond = np.round(claim * far * unit).astype(np.uint8)
-    if not beyond.any():
-        return beyond
-    split = np.round(claim * (len(masks) - claim) * unit).astype(np.uint8)
-    most = ndimage.maximum_filter(beyond, size=size, mode="constant")
-    return np.asarray(np.minimum(split, most), dtype=np.uint8)
+    result = np.zeros(label.shape, dtype=np.uint8)
+    if not models:
+        return result
+    some, every = np.logical_or.reduce(models), np.logical_and.reduce(models)
+    against = np.where(label, ~some, every)
+    if not against.any():
+        return result
+    beyond = (label & ~_near(some, size)) | (every & ~_near(label, size))
+    result[against & _near(beyond, size)] = 255
+    return result
+
+
+def _near(mask: BoolArray, size: Sequence[int]) -> BoolArray:
+    """Voxels with any of the mask in the box around them."""
+    return np.asarray(ndimage.maximum_filter(mask.view(np.uint8), size=size, mode="constant") > 0)
 
 
 def _opened(values: ByteArray, size: Sequence[int]) -> ByteArray:
@@ -152,7 +176,9 @@ def _opened(values: ByteArray, size: Sequence[int]) -> ByteArray:
     if not values.any():
         return values
     least = ndimage.minimum_filter(values, size=size, mode="nearest")
-    return np.asarray(ndimage.maximum_filter(least, size=size, mode="nearest"), dtype=np.uint8)
+    # A box of an even size reaches further down than up; grown back with its mirror image, nothing moves.
+    mirrored = [n % 2 - 1 for n in size]
+    return np.asarray(ndimage.maximum_filter(least, size=size, origin=mirrored, mode="nearest"), dtype=np.uint8)
 
 
 def _overlaps(masks: Mapping[str, BoolArray]) -> dict[str, npt.NDArray[np.intp]]:

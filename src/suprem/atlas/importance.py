@@ -9,17 +9,18 @@ import numpy.typing as npt
 
 from suprem.atlas.scores import SCORES, StructureScores
 from suprem.errors import ConfigurationError
+from suprem.labels import known_name, list_structures, mirrored
 
 __all__ = ["DEFAULT_WEIGHTS", "Importance", "Weights", "expected_centre", "importance", "robust_z"]
 
 Floats = npt.NDArray[np.float64]
 
-_FLOOR_ML = 2.0
+_FLOOR_ML = 0.2
 """Least deviation of a score; where most cases have none, the median deviation is 0."""
 _ENOUGH = 8
 """From so many cases on, they say what is usual."""
 _COMMON_BITS = 2.0
-"""What is absent in more than a quarter of the cases is no surprise."""
+"""What is absent, or exchanged, in more than a quarter of the cases is no surprise."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,14 @@ class Importance:
         scores: score -> its largest value over the structures, in robust deviations from the median.
         structures: structure -> importance; the largest first, those without any left out.
         missing: structures that are absent here and present in most cases.
+        exchanged: structures that lie on the other side of their counterpart than in most cases.
     """
 
     value: float
     scores: Mapping[str, float]
     structures: Mapping[str, float]
     missing: tuple[str, ...]
+    exchanged: tuple[str, ...] = ()
 
 
 def robust_z(values: Sequence[float] | Floats, among: Floats | None = None, *, floor: float = _FLOOR_ML) -> Floats:
@@ -118,17 +121,20 @@ def importance(
     absent = {
         name: _surprise([found[name].present if name in found else None for found in scores.values()]) for name in names
     }
+    exchanged = {name: _surprise(_as_usual(scores, name)) for name in names}
     result = {}
     for i, case in enumerate(cases):
         total = {
-            name: math.hypot(*(getattr(weights, score) * z[name][score][i] for score in SCORES), absent[name][i])
+            name: math.hypot(
+                *(getattr(weights, score) * z[name][score][i] for score in SCORES), absent[name][i], exchanged[name][i]
+            )
             for name in names
         }
         own = {score: max((float(z[name][score][i]) for name in names), default=0.0) for score in SCORES}
         order = sorted((name for name in names if total[name] > 0), key=lambda name: -total[name])
-        missing = tuple(name for name in names if absent[name][i] > 0)
+        missing, aside = (tuple(n for n in names if surprise[n][i] > 0) for surprise in (absent, exchanged))
         value = max(total.values(), default=0.0)
-        result[case] = Importance(value, own, {name: total[name] for name in order}, missing)
+        result[case] = Importance(value, own, {name: total[name] for name in order}, missing, aside)
     return result
 
 
@@ -169,9 +175,20 @@ def _amount(scores: StructureScores | None, score: str) -> float:
     return math.nan if scores is None or not scores.seen else float(getattr(scores, f"{score}_ml"))
 
 
-def _surprise(present: Sequence[bool | None]) -> Floats:
-    """Bits beyond the usual of a structure's absence in a case, 0 where it is present or unknown."""
-    known = [p for p in present if p is not None]
-    absent = sum(not p for p in known)
-    bits = -math.log2((absent + 1) / (len(known) + 2)) - _COMMON_BITS
-    return np.array([max(0.0, bits) if p is False else 0.0 for p in present])
+def _as_usual(scores: Mapping[str, Mapping[str, StructureScores]], name: str) -> list[bool | None]:
+    """Of each case, whether a structure lies on the side of its counterpart where most have it; ``None``: unknown."""
+    known = known_name(name)
+    partner = mirrored(known) if known in list_structures() else known
+    sides: list[bool | None] = []
+    for found in scores.values():
+        here, there = (found[one].centre if one in found else None for one in (name, partner))
+        sides.append(None if here is None or there is None or here[0] == there[0] else here[0] > there[0])
+    usual = 2 * sum(side is True for side in sides) > sum(side is not None for side in sides)
+    return [None if side is None else side == usual for side in sides]
+
+
+def _surprise(usual: Sequence[bool | None]) -> Floats:
+    """Bits of what is not as usual in a case, if that is so in a quarter of the cases at most; 0 elsewhere."""
+    known = [one for one in usual if one is not None]
+    bits = -math.log2((sum(not one for one in known) + 1) / (len(known) + 2))
+    return np.array([bits if one is False and bits >= _COMMON_BITS else 0.0 for one in usual])

@@ -19,7 +19,7 @@ from suprem.volumes import _chunks as chunks
 
 __all__ = ["PriorityReport", "PriorityStep", "prioritise", "round_models", "to_review"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,8 @@ def _regions(
 ) -> tuple[Region, ...]:
     """Regions of all cases: each has the part of its structure's importance that its attention has in all of them.
 
-    A structure that nobody sees though most cases have it is a region without a volume, where it should be.
+    A structure that nobody sees though most cases have it is a region without a volume, where it should be; one on the
+    other side of its counterpart than usual is a region of its own, where it lies.
     """
     everything = {case: one.structures for case, one in scored.items()}
     result = []

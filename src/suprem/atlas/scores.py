@@ -30,12 +30,12 @@ _SLAB_BYTES = 2**29
 class StructureScores:
     """What was found about one structure of one case.
 
-    A score is the volume in the worst cube of 20 mm, each voxel weighted by its score there; so a large structure has
-    no higher score than a small one, nor one with a long outline.
+    A score is the volume in the worst cube of 20 mm, each voxel weighted by the square of its score there; so a large
+    structure has no higher score than a small one, nor one with a long outline or a little doubt in many places.
 
     Attributes:
         uncertainty_ml: how unsure the models are, each on its own.
-        consistency_ml: how much the voters disagree.
+        consistency_ml: how much the models differ, or the labels from all of them.
         overlap_ml: how much unrelated structures claim the same voxels.
         volumes_ml: voter -> volume of its mask.
         centre: voxel (x, y, z) in the middle of the labels; ``None`` where they do not have it.
@@ -94,8 +94,8 @@ def score_case(
         labels: Those that count now.
         structures: To look at; those that no voter knows are left out.
         beside: Others, which matter only where one of those overlaps with them.
-        tolerance_mm: Doubt along outlines up to this distance (at least one voxel) does not count, nor do uncertainty
-            and overlap in parts thinner than twice this.
+        tolerance_mm: Doubt in parts thinner than four times this (two voxels at least) does not count, nor do outlines
+            of the labels up to this distance (one voxel at least) from those of a model.
         slab: Voxels along x that are worked on at a time; ``None`` for as many as fit 512 MiB.
 
     Raises:
@@ -209,11 +209,12 @@ class _Volumes:
 
 
 def _peaks(box: Box, scores: Sequence[ByteArray], core: slice, cube: Sequence[int]) -> npt.NDArray[np.float64]:
-    """The largest sum of each score in any cube with its middle in the core of a slab."""
+    """The largest sum of each score's squares / 255 in any cube with its middle in the core of a slab."""
     low, high = max(box[0].start, core.start), min(box[0].stop, core.stop)
     result = np.zeros(len(scores))
     for index, score in enumerate(scores):
         if low < high and score.any():
-            mean = ndimage.uniform_filter(score.astype(np.float32), size=cube, mode="constant")
+            squares = score.astype(np.float32) ** 2 / 255
+            mean = ndimage.uniform_filter(squares, size=cube, mode="constant")
             result[index] = mean[low - box[0].start : high - box[0].start].max() * prod(cube)
     return result
