@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from suprem.atlas import prioritise as module
-from suprem.atlas.importance import Weights
+from suprem.atlas.importance import Importance, Weights
 from suprem.atlas.prioritise import prioritise
 from suprem.atlas.ranking import read_attention, read_ranking, read_regions
+from suprem.atlas.scores import LABELS, StructureScores
 from suprem.atlas.workspace import Atlas
 from suprem.cli import main
 from suprem.errors import ConfigurationError
@@ -39,9 +40,17 @@ def test_planted_errors_come_first(atlas: Atlas) -> None:
     assert absent.reason == "nobody sees spleen, which most cases have; it should be about here"
     assert organs(6)["spleen"][absent.x, absent.y, absent.z]
     attention = read_attention(folder, HOLE, SHAPE)
-    assert attention[region.x, region.y, region.z] == 191  # 255 * 4 * 1/4 * 3/4
+    assert attention[region.x, region.y, region.z] == 183  # 255 * 4 * the variance of 0.95, 0.05 and 0.05
     (event,) = atlas.journal.events("priority")
     assert (event.facts["round"], event.facts["cases"], event.facts["reviewed"]) == (1, 11, 1)
+
+
+def test_an_exchanged_structure_is_a_region_where_it_lies(atlas: Atlas) -> None:
+    spleen = StructureScores(0.0, 0.0, 0.0, {LABELS: 30.0}, (8.6, 10.2, 99.0))
+    found = Importance(4.0, {}, {"spleen": 4.0}, (), ("spleen",))
+    (region,) = module._surprises(atlas, HOLE, found, {HOLE: {"spleen": spleen}})
+    assert (region.x, region.y, region.z, region.volume_ml, region.importance) == (9, 10, SHAPE[2] - 1, 30.0, 4.0)
+    assert region.reason == "spleen lies on the other side of its counterpart than in most cases"
 
 
 def test_a_repeated_run_keeps_scores(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:

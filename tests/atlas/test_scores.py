@@ -48,7 +48,7 @@ def test_uncertainty_is_the_mean_entropy(tmp_path: Path) -> None:
     models = {n: _model(tmp_path / n, liver=p.astype(np.uint8)) for n, p in (("a", first), ("b", second))}
     found = score_case(models, _labels(liver=A), ("liver",))
     bits = np.mean([entropy([0.2, 0.8], base=2), entropy([0.4, 0.6], base=2)])
-    assert found.structures["liver"].uncertainty_ml == pytest.approx(CUBE * bits, rel=0.01)
+    assert found.structures["liver"].uncertainty_ml == pytest.approx(CUBE * bits**2, rel=0.01)
     assert found.structures["liver"].volumes_ml == {"a": 0.0, "b": 0.0, LABELS: 8.0}
 
 
@@ -63,14 +63,14 @@ def test_certain_and_alike_is_nothing(tmp_path: Path) -> None:
     assert scores.centre == (8.5, 8.5, 8.5)
 
 
-@pytest.mark.parametrize(("seeing", "expected"), [(0, 0.0), (1, 0.75), (2, 1.0), (3, 0.75), (4, 0.0)])
-def test_consistency_of_four_voters(tmp_path: Path, seeing: int, expected: float) -> None:
+@pytest.mark.parametrize(("seeing", "expected"), [(0, 0.0), (1, 8 / 9), (2, 8 / 9), (3, 1.0), (4, 0.0)])
+def test_consistency_of_models_and_labels(tmp_path: Path, seeing: int, expected: float) -> None:
     boxes = [(A,) if number < seeing else () for number in range(4)]  # three models and the labels
     empty = np.zeros(SHAPE, dtype=np.uint8)
     models = {str(n): _model(tmp_path / str(n), liver=_sure(*b) if b else empty) for n, b in enumerate(boxes[:3])}
     nowhere = np.s_[0:0, 0:0, 0:0]
     found = score_case(models, _labels(liver=boxes[3][0] if boxes[3] else nowhere), ("liver",))
-    assert found.structures["liver"].consistency_ml == pytest.approx(CUBE * expected, rel=0.01)
+    assert found.structures["liver"].consistency_ml == pytest.approx(CUBE * expected**2, rel=0.01)
     assert found.attention[A].min() == found.attention.max() == round(255 * expected)
 
 
@@ -78,7 +78,7 @@ def test_an_error_of_the_labels_is_seen_though_models_agree(tmp_path: Path) -> N
     models = {n: _model(tmp_path / n, liver=_sure(A), spleen=_sure(B)) for n in "abc"}
     labels = _labels(liver=A, spleen=np.s_[0:0, 0:0, 0:0])
     found = score_case(models, labels, ("spleen", "liver"))
-    assert found.structures["spleen"].consistency_ml == pytest.approx(CUBE * 0.75, rel=0.01)
+    assert found.structures["spleen"].consistency_ml == pytest.approx(CUBE, rel=0.01)
     assert found.structures["liver"].consistency_ml == 0
     (region,) = find_regions(found, models, labels)
     assert (region.structure, region.volume_ml) == ("spleen", pytest.approx(8.0))
@@ -92,30 +92,47 @@ def test_a_shifted_outline_is_within_tolerance(tmp_path: Path) -> None:
     found = score_case(models, _labels(liver=A), ("liver",), tolerance_mm=2.0)
     assert found.structures["liver"].consistency_ml == 0
     far = {**models, "c": _model(tmp_path / "c", liver=_sure(np.s_[10:20, 4:14, 4:14]))}
-    # Of c four planes are further than one voxel from b, five from a and the labels; of these three of all of c.
+    # Six planes are of a and b alone, five of c alone; four of each would be thick enough.
     found = score_case(far, _labels(liver=A), ("liver",), tolerance_mm=2.0)
     assert found.structures["liver"].consistency_ml > 0
 
 
 @pytest.mark.parametrize(
-    ("ends", "expected"),
+    ("ends", "planes", "expected"),
     [
-        # Where each of three models and the labels ends; the least is 14. From there on, beyond one voxel of tolerance:
-        ((14, 14, 14, 16), 4 * 1 / 4 * 3 / 4),  # 4 f g in plane 15, grown back to 14, of which 4 f (1 - f) is the same
-        ((14, 15, 16, 16), 4 * 2 / 4 * 1 / 4),  # g is 1/4 in plane 15, less than 1 - f there and in plane 14
-        ((14, 15, 15, 15), 0.0),  # within tolerance
+        # Where each of three models and the labels ends along x; the least is 14. The tolerance is one voxel.
+        ((14, 14, 14, 16), 2, 1.0),  # plane 15 is beyond it, plane 14 beside that
+        ((14, 14, 14, 15), 0, 0.0),
+        ((14, 14, 15, 16), 0, 0.0),  # plane 15 is near one model
+        ((14, 14, 18, 14), 4, 8 / 9),  # one of three models, four tolerances thick
+        ((14, 14, 17, 14), 0, 0.0),
     ],
 )
-def test_disagreement_beyond_the_tolerance_counts_from_the_outline_on(
-    tmp_path: Path, ends: tuple[int, ...], expected: float
+def test_outlines_differ_within_tolerance_or_beyond(
+    tmp_path: Path, ends: tuple[int, ...], planes: int, expected: float
 ) -> None:
     boxes = [np.s_[4:end, 4:14, 4:14] for end in ends]
     models = {str(n): _model(tmp_path / str(n), liver=_sure(box)) for n, box in enumerate(boxes[:3])}
     found = score_case(models, _labels(liver=boxes[3]), ("liver",), tolerance_mm=2.0)
     attention = np.zeros(SHAPE)
-    attention[14:16, 4:14, 4:14] = round(255 * expected)
+    attention[14 : 14 + planes, 4:14, 4:14] = round(255 * expected)
     assert np.array_equal(found.attention, attention)
-    assert found.structures["liver"].consistency_ml == pytest.approx(2 * 9 * 9 * VOXEL_ML * expected, rel=0.01)
+    volume = planes * 9 * 9 * VOXEL_ML  # of the worst cube
+    assert found.structures["liver"].consistency_ml == pytest.approx(volume * expected**2, rel=0.01)
+
+
+def test_models_may_differ_in_probability_only(tmp_path: Path) -> None:
+    values = (51, 102, 102)  # 0.2, 0.4 and 0.4: none of them sees it
+    models = {str(n): _model(tmp_path / str(n), liver=np.uint8(v) * _mask(A)) for n, v in enumerate(values)}
+    found = score_case(models, _labels(liver=np.s_[0:0, 0:0, 0:0]), ("liver",))
+    spread = round(255 * 4 * np.var([0.2, 0.4, 0.4])) / 255
+    assert found.structures["liver"].consistency_ml == pytest.approx(CUBE * spread**2, rel=0.01)
+
+
+def test_labels_against_a_single_model(tmp_path: Path) -> None:
+    model = {"a": _model(tmp_path / "a", liver=_sure(A))}
+    assert score_case(model, _labels(liver=A), ("liver",)).structures["liver"].consistency_ml == 0
+    assert score_case(model, _labels(liver=B), ("liver",)).structures["liver"].consistency_ml == pytest.approx(CUBE)
 
 
 def test_overlap_but_not_of_a_lesion_in_its_organ(tmp_path: Path) -> None:
@@ -124,7 +141,7 @@ def test_overlap_but_not_of_a_lesion_in_its_organ(tmp_path: Path) -> None:
     models = {n: _model(tmp_path / n, **values) for n in "ab"}
     labels = _labels(liver=A, stomach=np.s_[14:20, 4:14, 4:14], liver_tumor=np.s_[5:9, 5:12, 5:12])
     found = score_case(models, labels, tuple(values), tolerance_mm=2.0).structures
-    both = 4 * 9 * 9 * VOXEL_ML * 2 / 3  # two of three voters claim four planes twice
+    both = 4 * 9 * 9 * VOXEL_ML * (2 / 3) ** 2  # two of three voters claim four planes twice
     assert found["liver"].overlap_ml == found["stomach"].overlap_ml == pytest.approx(both, rel=0.01)
     assert found["liver_tumor"].overlap_ml == 0
     alone = score_case(models, labels, ("liver",), beside=("stomach",), tolerance_mm=2.0)
@@ -140,7 +157,7 @@ def test_exclusive_classes_do_not_overlap(tmp_path: Path) -> None:
     found = score_case(models, _labels(liver=A, stomach=B), ("liver", "stomach")).structures
     assert found["liver"].overlap_ml == found["stomach"].overlap_ml == 0
     assert found["liver"].volumes_ml["a"] == 8.0
-    assert found["stomach"].consistency_ml == pytest.approx(CUBE * 4 * 2 / 9, rel=0.01)
+    assert found["stomach"].consistency_ml == pytest.approx(CUBE, rel=0.01)  # no model has it in B
 
 
 @pytest.mark.parametrize("exclusive", [False, True])
@@ -231,6 +248,20 @@ def test_absent_where_it_is_common() -> None:
     assert found["c3"].missing == ("spleen",)
     assert found["c3"].value > 0
     assert not any(one.missing for case, one in found.items() if case != "c3")
+
+
+def test_exchanged_sides() -> None:
+    def case(right: float, left: float) -> dict[str, StructureScores]:
+        places = {"kidney_right": right, "kidney_left": left, "my organ_left": 3.0}
+        return {name: StructureScores(0, 0, 0, {LABELS: 30.0}, (x, 5.0, 5.0)) for name, x in places.items()}
+
+    cases = {f"c{n}": case(20.0 + n, 10.0) for n in range(19)}
+    found = importance({**cases, "other": case(10.0, 30.0)})
+    assert found["other"].exchanged == ("kidney_right", "kidney_left")
+    assert found["other"].value == found["other"].structures["kidney_left"] == pytest.approx(np.log2(22 / 2))
+    assert not any(one.value or one.exchanged for case, one in found.items() if case != "other")
+    half = {f"o{n}": case(10.0, 30.0) for n in range(9)}  # too many to be a surprise
+    assert not any(one.exchanged for one in importance({**cases, **half}).values())
 
 
 def test_where_a_missing_structure_should_be() -> None:

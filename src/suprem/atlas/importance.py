@@ -15,8 +15,9 @@ __all__ = ["DEFAULT_WEIGHTS", "Importance", "Weights", "expected_centre", "impor
 
 Floats = npt.NDArray[np.float64]
 
-_FLOOR_ML = 0.2
-"""Least deviation of a score; where most cases have none, the median deviation is 0."""
+_FLOOR_ML = {"uncertainty": 0.2, "consistency": 0.2, "overlap": 1.0}
+"""Least deviation of a score; where most cases have none, the median deviation is 0. Sound neighbours overlap by chance
+in few cases only, so there the deviation is 0 and yet the score is not."""
 _ENOUGH = 8
 """From so many cases on, they say what is usual."""
 _COMMON_BITS = 2.0
@@ -68,7 +69,7 @@ class Importance:
     exchanged: tuple[str, ...] = ()
 
 
-def robust_z(values: Sequence[float] | Floats, among: Floats | None = None, *, floor: float = _FLOOR_ML) -> Floats:
+def robust_z(values: Sequence[float] | Floats, among: Floats | None = None, *, floor: float = 0.2) -> Floats:
     """How far values lie above what is usual, in robust deviations; 0 below it.
 
     What is usual are the median and 1.4826 times the median absolute deviation of the values; where they are fewer than
@@ -117,7 +118,10 @@ def importance(
         for score in SCORES
     }
     pooled = {score: np.concatenate(list(own.values()) or [np.zeros(0)]) for score, own in amounts.items()}
-    z = {name: {score: robust_z(amounts[score][name], pooled[score]) for score in SCORES} for name in names}
+    z = {
+        name: {score: robust_z(amounts[score][name], pooled[score], floor=_FLOOR_ML[score]) for score in SCORES}
+        for name in names
+    }
     absent = {
         name: _surprise([found[name].present if name in found else None for found in scores.values()]) for name in names
     }

@@ -12,7 +12,7 @@ from suprem.atlas.importance import DEFAULT_WEIGHTS, Importance, Weights, expect
 from suprem.atlas.predictions import Prediction
 from suprem.atlas.ranking import CasePriority, Region, attention_path, write_ranking, write_regions
 from suprem.atlas.regions import FoundRegion, find_regions
-from suprem.atlas.scores import StructureScores, score_case
+from suprem.atlas.scores import LABELS, StructureScores, score_case
 from suprem.atlas.workspace import Atlas
 from suprem.errors import ConfigurationError, brief
 from suprem.volumes import _chunks as chunks
@@ -290,12 +290,27 @@ def _regions(
             whole = sum(other.attention_ml for other in regions if other.structure == one.structure)
             value = structures.get(one.structure, 0.0) * one.attention_ml / whole if whole else 0.0
             rows.append(Region(row.case, one.structure, value, one.x, one.y, one.z, one.volume_ml, one.reason))
-        for name in found[row.case].missing:
-            place = None if everything[row.case][name].seen else expected_centre(everything, row.case, name)
-            if place is not None:
-                shape = atlas.store.record(row.case).shape
-                x, y, z = (min(max(round(at), 0), size - 1) for at, size in zip(place, shape, strict=True))
-                why = f"nobody sees {name.replace('_', ' ')}, which most cases have; it should be about here"
-                rows.append(Region(row.case, name, structures[name], x, y, z, 0.0, why))
+        rows += _surprises(atlas, row.case, found[row.case], everything)
         result += sorted(rows, key=lambda region: -region.importance)
     return tuple(result)
+
+
+def _surprises(
+    atlas: Atlas, case: str, found: Importance, everything: Mapping[str, Mapping[str, StructureScores]]
+) -> list[Region]:
+    """Regions of what is not in doubt in any voxel, but not as in most cases."""
+    shape, rows = atlas.store.record(case).shape, []
+    for name in (*found.missing, *found.exchanged):
+        own, said = everything[case][name], name.replace("_", " ")
+        if name in found.exchanged:
+            place, volume = own.centre, own.volumes_ml[LABELS]
+            why = f"{said} lies on the other side of its counterpart than in most cases"
+        elif not own.seen:
+            place, volume = expected_centre(everything, case, name), 0.0
+            why = f"nobody sees {said}, which most cases have; it should be about here"
+        else:
+            continue  # somebody sees it, so there is a region already
+        if place is not None:
+            x, y, z = (min(max(round(at), 0), size - 1) for at, size in zip(place, shape, strict=True))
+            rows.append(Region(case, name, found.structures[name], x, y, z, volume, why))
+    return rows
