@@ -187,7 +187,7 @@ def _as_usual(scores: Mapping[str, Mapping[str, StructureScores]], name: str) ->
     for found in scores.values():
         here, there = (found[one].centre if one in found else None for one in (name, partner))
         sides.append(None if here is None or there is None or here[0] == there[0] else here[0] > there[0])
-    usual = 2 * sum(side is True for side in sides) > sum(side is not None for side in sides)
+    usual = 2 * sum(side or False for side in sides) > sum(side is not None for side in sides)
     return [None if side is None else side == usual for side in sides]
 
 
@@ -195,4 +195,4 @@ def _surprise(usual: Sequence[bool | None]) -> Floats:
     """Bits of what is not as usual in a case, if that is so in a quarter of the cases at most; 0 elsewhere."""
     known = [one for one in usual if one is not None]
     bits = -math.log2((sum(not one for one in known) + 1) / (len(known) + 2))
-    return np.array([bits if one is False and bits >= _COMMON_BITS else 0.0 for one in usual])
+    return np.array([bits if one is not None and not one and bits >= _COMMON_BITS else 0.0 for one in usual])
