@@ -152,7 +152,7 @@ def _disagreement(values: Sequence[ByteArray], shape: tuple[int, ...]) -> ByteAr
 def _opposed(label: BoolArray, models: Sequence[BoolArray], size: Sequence[int]) -> ByteArray:
     """255 where the labels contradict every model, around a voxel where none of them comes near the other.
 
-    Labels that were fused from the models never do so, however much these differ; so there is next to no noise in it.
+    A majority of the models never does so, however much these differ; so there is next to no noise in it.
     """
     result = np.zeros(label.shape, dtype=np.uint8)
     if not models:

@@ -299,7 +299,8 @@ def _surprises(
     atlas: Atlas, case: str, found: Importance, everything: Mapping[str, Mapping[str, StructureScores]]
 ) -> list[Region]:
     """Regions of what is not in doubt in any voxel, but not as in most cases."""
-    shape, rows = atlas.store.record(case).shape, []
+    shape = atlas.store.record(case).shape
+    rows: list[Region] = []
     for name in (*found.missing, *found.exchanged):
         own, said = everything[case][name], name.replace("_", " ")
         if name in found.exchanged:
