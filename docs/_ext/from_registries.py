@@ -1,7 +1,5 @@
 """Writes the pages of docs/reference/generated from the registries, docstrings, command line and measurements."""
 
-import ast
-import csv
 import dataclasses
 import inspect
 import json
@@ -17,6 +15,7 @@ from typing import Any
 
 from dataset_pages import dataset_pages
 from experiment_pages import experiment_pages
+from measurement_pages import measurement_pages
 from sphinx.util.nodes import make_refnode
 from typer.main import get_command
 
@@ -25,13 +24,11 @@ from suprem import labels, zoo
 from suprem.cli._shell import app
 from suprem.doctor import CHECKS, EXIT_CODES
 from suprem.inference import postprocessing
-from suprem.report.experiment import ITEM
 from suprem.zoo import card_parts
 
 DOCS = Path(__file__).resolve().parents[1]
 ROOT = DOCS.parent
 OUT = DOCS / "reference" / "generated"
-MOST_ROWS = 60  # of a measurement's table
 # Private modules that whoever adds a file to the package has to know.
 INTERFACES = ("suprem.backbones._base", "suprem._registry")
 
@@ -85,10 +82,10 @@ def write_all() -> None:
         "post-processing.md": post_processing_page(),
         "formats.md": schema_page(),
         "doctor.md": doctor_page(),
-        "measurements.md": measurements_page(),
         **checkpoint_pages(),
         **dataset_pages(table),
         **experiment_pages(),
+        **measurement_pages(table),
         **api_pages(),
     }
     OUT.mkdir(parents=True, exist_ok=True)
@@ -353,38 +350,6 @@ def doctor_page() -> str:
         rows = [[f"`{code}`", m.severity, f"{m.meaning}.", m.advice] for code, m in meanings.items()]
         parts.append(f"## {kind.capitalize()}\n\n" + table(["finding", "severity", "what it is", "what to do"], rows))
     return "\n".join(parts)
-
-
-def measurements_page() -> str:
-    """Every result below experiments/ that is none of the paper's items, under the command that wrote it."""
-    parts = [
-        "# Measurements\n\nEvery figure is read from the CSV that the named script wrote; none is typed by hand.\n"
-    ]
-    experiments = ROOT / "experiments"
-    found = {*experiments.rglob("results*.csv"), *experiments.glob("benchmarks/*.csv")}
-    for path in sorted(path for path in found if not path.with_name(ITEM).exists()):  # those have pages of their own
-        with path.open(encoding="utf-8", newline="") as file:
-            head, *rows = csv.reader(file)
-        title = f"{path.parent.name}: {path.stem.removeprefix('results').strip('_').replace('_', ' ') or 'results'}"
-        if len(head) > 2 * len(rows):  # a few runs with many figures each read better as columns
-            (head, *rows) = [list(column) for column in zip(head, *rows, strict=True)]
-        shown = table(head, rows[:MOST_ROWS])
-        rest = f"\nThe first {MOST_ROWS} of {len(rows)} rows; all are in the file.\n" if len(rows) > MOST_ROWS else ""
-        parts.append(f"## {title}\n\n{_origin(path)}\n\n{shown}{rest}")
-    return "\n".join(parts)
-
-
-def _origin(results: Path) -> str:
-    """The script that writes a CSV, by its name, or else the page that describes the folder."""
-    name = results.relative_to(ROOT)
-    script = results.with_name(f"{results.stem.removeprefix('results_')}.py")
-    if not script.is_file():
-        return f"`{name}`, described in `{name.parent}/README.md`."
-    text = script.read_text(encoding="utf-8")
-    summary = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
-    dotted = ".".join(script.relative_to(ROOT).with_suffix("").parts)
-    call = f"-m {dotted}" if "\nfrom experiments." in text else script.relative_to(ROOT)
-    return f"{summary}\n\n```bash\npython {call}   # writes {name.name}\n```"
 
 
 def api_pages() -> dict[str, str]:

@@ -139,24 +139,34 @@ def _proportional_bytes(pid: int) -> int:
 
 
 def take_turns(
-    contenders: Sequence[Contender], repeats: int, *, warm_ups: int = 0, tell: Callable[[str], None] = print
+    contenders: Sequence[Contender], repeats: int, *, warm_ups: int = 0, kept: Path | None = None
 ) -> dict[str, list[Run]]:
     """Every contender once, then again: each repeat sees the same machine, whatever else that machine does.
+
+    Prints one line per run.
 
     Args:
         contenders: in the order of their turns.
         repeats: how often.
         warm_ups: rounds before these that are not counted, which bring files into the page cache.
-        tell: called with one line per run.
+        kept: file of finished runs, one JSON line each; those that it holds for the same job are not done again, so
+            that a long benchmark can be stopped. Delete it to measure anew.
     """
     runs: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
+    earlier = [json.loads(line) for line in kept.read_text().splitlines()] if kept and kept.exists() else []
     for repeat in range(-warm_ups, repeats):
         for contender in contenders:
-            found = ask(contender)
+            key = [repeat, contender.name, contender.work, dict(contender.job)]
+            found = next((run for *other, run in earlier if other == key), None)
+            if found is None:
+                found = ask(contender)
+                if kept:
+                    with kept.open("a") as file:
+                        file.write(json.dumps([*key, found]) + "\n")
             if repeat >= 0:
                 runs[contender.name].append(found)
             shown = {k: round(v, 3) if isinstance(v, float) else v for k, v in found.items()}
-            tell(f"{repeat} {contender.name}: {shown}")
+            print(f"{repeat} {contender.name}: {shown}", flush=True)
     return runs
 
 

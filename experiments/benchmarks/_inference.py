@@ -123,29 +123,37 @@ def arguments(doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--peers", help="interpreter of the peers' environment; without it ours is measured alone")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "suprem_benchmarks")
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="tiny scans: does it still run? Tables go to --work")
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument("--quick", action="store_true", help="tiny scans: does it still run? Tables go to --work")
+    sizes.add_argument("--half", action="store_true", help="half the voxels per axis, twice the spacing; tables *_half")
+    parser.add_argument("--kept", type=Path, help="file of finished runs, so that a stopped benchmark can go on")
     return parser
 
 
-def tables(options: argparse.Namespace) -> Path:
-    """The folder that the tables are written to."""
-    return options.work if options.quick else HERE
+def table_file(options: argparse.Namespace, name: str) -> Path:
+    """Where a table is written."""
+    return (options.work if options.quick else HERE) / f"results_{name}{'_half' if options.half else ''}.csv"
 
 
 def job_of(
-    work: Path,
+    options: argparse.Namespace,
     scan: str,
     shape: tuple[int, int, int],
     network: tuple[str, int, str],
     *,
     spacing: float = 1.5,
-    patch: int = PATCH,
 ) -> dict[str, Any]:
-    """A job for everybody; makes the files that it needs."""
-    prepared(work, {scan: shape}, [network])
+    """A job for everybody, in the size that the options ask for; makes the files that it needs."""
     kind, classes, activation = network
-    found = {"scan": str(scan_file(work, scan, shape)), "network": str(network_file(work, *network)), "kind": kind}
-    return found | {"classes": classes, "activation": activation, "spacing": spacing, "patch": patch}
+    patch = PATCH
+    if options.half:
+        shape, spacing = (shape[0] // 2, shape[1] // 2, shape[2] // 2), 2 * spacing
+    elif options.quick:
+        shape, spacing, patch = (64, 56, 48 * shape[2] // 300), 8.0, 32
+    prepared(options.work, {scan: shape}, [network])
+    scan_path, network_path = scan_file(options.work, scan, shape), network_file(options.work, *network)
+    found = {"scan": str(scan_path), "network": str(network_path), "kind": kind, "classes": classes}
+    return found | {"activation": activation, "spacing": spacing, "patch": patch}
 
 
 def ours(name: str, job: dict[str, Any], threads: int = 1, work: str = "predict") -> Contender:

@@ -14,7 +14,7 @@ beside this file. What MONAI's pipeline and nnU-Net need is measured by inferenc
 from typing import Any
 
 from _harness import median, take_turns, write_csv
-from _inference import arguments, job_of, ours, tables
+from _inference import arguments, job_of, ours, table_file
 
 CASES = ((25, 300), (117, 300), (25, 600), (117, 600))
 
@@ -22,16 +22,12 @@ CASES = ((25, 300), (117, 300), (25, 600), (117, 600))
 def main() -> None:
     """Measures, prints and writes the table."""
     options = arguments(__doc__).parse_args()
-    side, grid = (512, {}) if not options.quick else (56, {"spacing": 8.0, "patch": 32})
     contenders = {}
     for classes, slices in CASES:
-        scan, shape = (
-            ("twice" if slices == 600 else "phantom"),
-            (side, side, slices if not options.quick else slices // 10),
-        )
-        job = job_of(options.work, scan, shape, ("pointwise", classes, "sigmoid"), **grid)
+        scan = "phantom" if slices == 300 else "twice"
+        job = job_of(options, scan, (512, 512, slices), ("pointwise", classes, "sigmoid"))
         contenders[classes, slices] = ours(f"{classes} classes, {slices} slices", job)
-    runs = take_turns(list(contenders.values()), options.repeats)
+    runs = take_turns(list(contenders.values()), options.repeats, kept=options.kept)
     peaks = {case: median(runs[contender.name], "peak_gib") for case, contender in contenders.items()}
     rows: list[dict[str, Any]] = []
     for (classes, slices), contender in contenders.items():
@@ -41,7 +37,7 @@ def main() -> None:
         rows.append(
             {**row, "cpu_s": median(found, "cpu_s"), "windows": median(found, "windows"), "repeats": len(found)}
         )
-    write_csv(tables(options) / "results_inference_memory.csv", rows)
+    write_csv(table_file(options, "inference_memory"), rows)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ each phase, results_inference_monai_phases.csv beside this file.
 import argparse
 
 from _harness import Contender, compared, median, take_turns, write_csv
-from _inference import arguments, job_of, ours, peer, tables
+from _inference import arguments, job_of, ours, peer, table_file
 
 CLASSES = 25
 PIPELINES = {
@@ -35,10 +35,7 @@ PIPELINES = {
 def contenders(options: argparse.Namespace) -> list[Contender]:
     """Ours, and MONAI's in its ways."""
     network = ("pointwise", CLASSES, "sigmoid")
-    if options.quick:
-        job = job_of(options.work, "phantom", (64, 56, 48), network, spacing=8.0, patch=32)
-    else:
-        job = job_of(options.work, "phantom", (512, 512, 300), network)
+    job = job_of(options, "phantom", (512, 512, 300), network)
     found = [ours("suprem", job)]
     if options.peers:
         found += [
@@ -54,16 +51,15 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--only", nargs="*", default=[], choices=list(PIPELINES))
     options = parser.parse_args()
-    out = tables(options)
-    runs = take_turns(contenders(options), options.repeats)
-    write_csv(out / "results_inference_monai.csv", compared(runs, "suprem", ("windows", "files", "forward_s")))
+    runs = take_turns(contenders(options), options.repeats, kept=options.kept)
+    write_csv(table_file(options, "inference_monai"), compared(runs, "suprem", ("windows", "files", "forward_s")))
     phases = {name: dict.fromkeys(p for run in found for p in run["phases"]) for name, found in runs.items()}
     rows = [
         {"contender": name, "phase": phase, "seconds": median([run["phases"] for run in runs[name]], phase)}
         for name, names in phases.items()
         for phase in names
     ]
-    write_csv(out / "results_inference_monai_phases.csv", rows)
+    write_csv(table_file(options, "inference_monai_phases"), rows)
 
 
 if __name__ == "__main__":

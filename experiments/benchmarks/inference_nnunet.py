@@ -11,24 +11,22 @@ masks, the combined map, statistics, a preview and a manifest. Its map is assert
 """
 
 from _harness import compared, take_turns, write_csv
-from _inference import arguments, job_of, ours, peer, tables
+from _inference import arguments, job_of, ours, peer, table_file
 
 
 def main() -> None:
     """Measures, prints and writes the table."""
     options = arguments(__doc__).parse_args()
-    if options.quick:
-        job = job_of(options.work, "phantom", (64, 56, 48), ("pointwise", 5, "softmax"), spacing=8.0, patch=32)
-    else:
-        job = job_of(options.work, "phantom", (256, 256, 200), ("segresnet", 117, "softmax"))
+    network = ("pointwise" if options.quick else "segresnet", 117, "softmax")
+    job = job_of(options, "phantom", (256, 256, 200), network)
     contenders = [ours("suprem", job)]
     if options.peers:
         contenders.append(peer("nnU-Net", "nnunet", {**job, "overlap": 0.5}, options.peers))
-    runs = take_turns(contenders, options.repeats)
+    runs = take_turns(contenders, options.repeats, kept=options.kept)
     for run in (run for found in runs.values() for run in found):
         run["outside_s"] = run["seconds"] - run["forward_s"]
     rows = compared(runs, "suprem", ("windows", "files", "forward_s", "outside_s"))
-    write_csv(tables(options) / "results_inference_nnunet.csv", rows)
+    write_csv(table_file(options, "inference_nnunet"), rows)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import argparse
 from typing import Any
 
 from _harness import Run, median, take_turns, write_csv
-from _inference import arguments, job_of, ours, peer, tables
+from _inference import arguments, job_of, ours, peer, table_file
 
 CLASSES, WINDOWS = 25, 8
 
@@ -35,9 +35,8 @@ def rows_of(runs: dict[str, list[Run]], windows: dict[str, list[Run]]) -> list[d
 
 def jobs_of(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
     """Without and with the network."""
-    shape, grid = ((512, 512, 300), {}) if not options.quick else ((64, 56, 48), {"spacing": 8.0, "patch": 32})
     kinds = [(kind, CLASSES, "sigmoid") for kind in ("pointwise", "segresnet")]
-    rest, whole = (job_of(options.work, "phantom", shape, kind, **grid) for kind in kinds)
+    rest, whole = (job_of(options, "phantom", (512, 512, 300), kind) for kind in kinds)
     return rest, whole | {"count": WINDOWS}
 
 
@@ -50,9 +49,9 @@ def main() -> None:
         published = {**rest, "overlap": 0.75, "inversions": "classes", "inverted": 9}
         contenders.append(peer("MONAI published", "monai", published, options.peers))
         windows.append(peer("MONAI published", "windows", whole, options.peers))
-    timed_windows = take_turns(windows, options.repeats)
-    rows = rows_of(take_turns(contenders, options.repeats), timed_windows)
-    write_csv(tables(options) / "results_inference_published.csv", rows)
+    timed_windows = take_turns(windows, options.repeats, kept=options.kept)
+    rows = rows_of(take_turns(contenders, options.repeats, kept=options.kept), timed_windows)
+    write_csv(table_file(options, "inference_published"), rows)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ this file.
 """
 
 from _harness import median, take_turns, write_csv
-from _inference import REAL, arguments, job_of, ours, tables
+from _inference import REAL, arguments, job_of, ours, table_file
 
 KEYS = ("seconds", "process_s", "cpu_s", "forward_s", "outside_share", "peak_gib", "windows", "files", "found", "load")
 
@@ -19,13 +19,12 @@ KEYS = ("seconds", "process_s", "cpu_s", "forward_s", "outside_share", "peak_gib
 def main() -> None:
     """Measures, prints and writes the table."""
     options = arguments(__doc__).parse_args()
-    shape, spacing, patch = ((64, 56, 48), 8.0, 32) if options.quick else ((512, 512, 300), 3.0, 96)
     scans = ["phantom", "real"] if REAL.exists() else ["phantom"]
     network = ("segresnet", 25, "sigmoid")
-    jobs = {name: job_of(options.work, name, shape, network, spacing=spacing, patch=patch) for name in scans}
-    runs = take_turns([ours(name, job, threads=2) for name, job in jobs.items()], options.repeats)
+    jobs = {name: job_of(options, name, (512, 512, 300), network, spacing=3.0) for name in scans}
+    runs = take_turns([ours(name, job, threads=2) for name, job in jobs.items()], options.repeats, kept=options.kept)
     rows = [{"scan": name, **{key: median(found, key) for key in KEYS}} for name, found in runs.items()]
-    write_csv(tables(options) / "results_inference_small.csv", [{**row, "repeats": options.repeats} for row in rows])
+    write_csv(table_file(options, "inference_small"), [{**row, "repeats": options.repeats} for row in rows])
 
 
 if __name__ == "__main__":

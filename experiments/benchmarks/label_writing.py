@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from _harness import Contender, answer, compared, take_turns, timed, write_csv
-from _inference import arguments, tables
+from _inference import arguments, table_file
 
 WRITERS = ("suprem", "nibabel", "SimpleITK")
 
@@ -89,12 +89,14 @@ def main() -> None:
     if answer({"write": write, "read": read}):
         return
     options = arguments(__doc__).parse_args()
-    shape, rows = [64, 56, 48] if options.quick else [512, 512, 300], []
+    shape, rows = [64, 56, 48] if options.quick else [256, 256, 150] if options.half else [512, 512, 300], []
     for what in ("write", "read"):
         jobs = {name: {"by": name, "shape": shape} for name in WRITERS}
-        runs = take_turns([Contender(name, __file__, what, job) for name, job in jobs.items()], options.repeats)
+        runs = take_turns(
+            [Contender(name, __file__, what, job) for name, job in jobs.items()], options.repeats, kept=options.kept
+        )
         rows += [{"what": what, **row} for row in compared(runs, "suprem", ("kib",))]
-    write_csv(tables(options) / "results_label_writing.csv", rows)
+    write_csv(table_file(options, "label_writing"), rows)
 
 
 if __name__ == "__main__":
