@@ -72,9 +72,11 @@ def _of_script(script: Path, table: Table) -> str:
     parts = [f"## {script.stem.replace('_', ' ')}\n\n{head}\n"]
     if text.is_file():
         _, _, body = text.read_text(encoding="utf-8").partition("\n")
-        parts.append(body.strip() + "\n")
-        return "\n".join(parts)
-    parts.append(rest.strip() + "\n")
+        parts.append(body.strip("\n") + "\n")
+        if "\n|" in body:
+            return "\n".join(parts)
+    else:
+        parts.append(rest.strip("\n") + "\n")
     for results in sorted(script.parent.glob(f"results_{script.stem}*.csv")):
         parts.append(f"`{results.name}`:\n\n{_shown(results, table)}")
     return "\n".join(parts)

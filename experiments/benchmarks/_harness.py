@@ -165,7 +165,7 @@ def take_turns(
                         file.write(json.dumps([*key, found]) + "\n")
             if repeat >= 0:
                 runs[contender.name].append(found)
-            shown = {k: round(v, 3) if isinstance(v, float) else v for k, v in found.items()}
+            shown = {k: _rounded(v, 3) for k, v in found.items() if isinstance(v, int | float | str)}
             print(f"{repeat} {contender.name}: {shown}", flush=True)
     return runs
 

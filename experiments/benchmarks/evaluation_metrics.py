@@ -13,22 +13,14 @@ results_evaluation_metrics.md beside this file.
 """
 
 import argparse
-import csv
-import json
-import os
-import platform
-import resource
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _harness import Contender, Run, answer, ask, machine, median, ratio, take_turns, timed, write_csv
 
 SPACING = (0.75, 0.75, 1.95)
 SHAPE = (512, 512, 300)
@@ -117,8 +109,9 @@ def one_by_one(
     return found
 
 
-def measure(contender: str, path: Path) -> dict[str, Any]:
-    """Scores, time and memory of one contender in this process."""
+def measure(job: dict[str, Any]) -> Run:
+    """Scores and time of one contender in this process."""
+    contender, path = job["contender"], Path(job["case"])
     warnings.simplefilter("ignore")  # of deprecated names in the other packages
     with np.load(path) as arrays:
         prediction, reference = arrays["prediction"], arrays["reference"]
@@ -131,28 +124,22 @@ def measure(contender: str, path: Path) -> dict[str, Any]:
         score = by_surface_distance if contender == "surface-distance" else by_monai(contender == "MONAI")
         score(cube, cube)
         work = lambda: one_by_one(score, prediction, reference)  # noqa: E731
-    begin, cpu = time.perf_counter(), time.process_time()
-    scores = work()
-    seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {"scores": scores, "s": seconds, "cpu_s": cpu_seconds, "gib": peak, "load": os.getloadavg()[0]}
+    with timed() as found:
+        scores = work()
+    return {**found, "scores": scores}
 
 
-def write_tables(runs: dict[str, list[dict[str, Any]]]) -> None:
+def write_tables(runs: dict[str, list[Run]]) -> None:
     """Both files, from all repeats."""
     here = Path(__file__).parent
     rows = []
-    base = {key: statistics.median(run[key] for run in runs["suprem"]) for key in ("s", "cpu_s")}
     for name, found in runs.items():
-        middle = {key: statistics.median(run[key] for run in found) for key in ("s", "cpu_s", "gib")}
-        seconds = sorted(run["s"] for run in found)
-        row = [name, f"{middle['s']:.1f}", f"{seconds[0]:.1f}", f"{seconds[-1]:.1f}", f"{middle['cpu_s']:.1f}"]
-        row += [f"{middle['s'] / base['s']:.1f}", f"{middle['cpu_s'] / base['cpu_s']:.1f}", f"{middle['gib']:.2f}"]
-        rows.append([*row, str(len(found))])
-    header = ["contender", "median_s", "least_s", "most_s", "median_cpu_s", "s_over_suprem", "cpu_s_over_suprem"]
-    header += ["peak_gib", "repeats"]
-    with (here / "results_evaluation_metrics.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+        seconds = [run["seconds"] for run in found]
+        row = {"contender": name, "median_s": median(found, "seconds"), "least_s": min(seconds), "most_s": max(seconds)}
+        row |= {"median_cpu_s": median(found, "cpu_s"), "s_over_suprem": ratio(found, runs["suprem"])[0]}
+        row |= {"cpu_s_over_suprem": ratio(found, runs["suprem"], "cpu_s")[0], "peak_gib": median(found, "peak_gib")}
+        rows.append({**row, "repeats": len(found)})
+    write_csv(here / "results_evaluation_metrics.csv", rows, digits=2)
     ours = np.array(list(runs["suprem"][0]["scores"].values()))
     theirs = np.array(list(runs["surface-distance"][0]["scores"].values()))
     loads = [run["load"] for found in runs.values() for run in found]
@@ -161,10 +148,7 @@ def write_tables(runs: dict[str, list[dict[str, Any]]]) -> None:
         "DSC, NSD at 1 mm and HD95 of 25 structures on 512 x 512 x 300 voxels; what is measured and how is written at\n"
         "the head of the script. Run it from the repository's root:\n\n"
         "    python experiments/benchmarks/evaluation_metrics.py\n\n"
-        f"{os.cpu_count()} cores ({platform.machine()}), shared with other work: load average "
-        f"{min(loads):.1f} to {max(loads):.1f}.\n\n"
-        "| " + " | ".join(header) + " |\n|---" + "|--:" * (len(header) - 1) + "|\n"
-        "" + "".join("| " + " | ".join(row) + " |\n" for row in rows) + "\n"
+        f"{machine()}, shared with other work: load average {min(loads):.1f} to {max(loads):.1f}.\n\n"
         f"Largest difference between `suprem` and `surface-distance` in any of the {ours.size} values: "
         f"{np.abs(ours - theirs).max():.1e}. DSC is {ours[:, 0].min():.2f} to {ours[:, 0].max():.2f}, HD95 "
         f"{ours[:, 2].min():.1f} to {ours[:, 2].max():.1f} mm.\n",
@@ -174,25 +158,17 @@ def write_tables(runs: dict[str, list[dict[str, Any]]]) -> None:
 
 def main() -> None:
     """Measures, prints and writes the tables."""
+    if answer({"score": measure, "case": lambda job: {"made": write_case(Path(job["case"]))}}):
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--case", type=Path, help="file of the pair, made if it does not exist, and kept")
     options = parser.parse_args()
-    if options.one:
-        print(json.dumps(measure(options.one[0], Path(options.one[1])), default=float))
-        return
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTENDERS}
     with tempfile.TemporaryDirectory() as folder:
         path = options.case or Path(folder) / "case.npz"
         if not path.exists():
-            write_case(path)
-        for repeat in range(REPEATS):
-            for name in CONTENDERS:
-                command = [sys.executable, __file__, "--one", name, str(path)]
-                done = subprocess.run(command, check=True, capture_output=True, text=True)
-                runs[name].append(json.loads(done.stdout.splitlines()[-1]))
-                kept = {key: round(value, 2) for key, value in runs[name][-1].items() if key != "scores"}
-                print(repeat, name, kept, flush=True)
+            ask(Contender("case", __file__, "case", {"case": str(path)}))
+        jobs = {name: {"contender": name, "case": str(path)} for name in CONTENDERS}
+        runs = take_turns([Contender(name, __file__, "score", job) for name, job in jobs.items()], REPEATS)
     write_tables(runs)
 
 

@@ -10,14 +10,11 @@ file.
 """
 
 import argparse
-import csv
-import json
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
+from typing import Any
+
+from _harness import Contender, answer, ask, median, take_turns, timed, write_csv
 
 REPEATS = 9
 CONTENDERS = ("load_pretrained", "read and build", "torch.load")
@@ -45,7 +42,7 @@ def write_network(folder: Path) -> None:
     torch.save(network.state_dict(), folder / "model.pth")
 
 
-def measure(contender: str, folder: Path) -> dict[str, float]:
+def measure(job: dict[str, Any]) -> dict[str, float]:
     """One load in this process."""
     import torch
 
@@ -53,49 +50,43 @@ def measure(contender: str, folder: Path) -> dict[str, float]:
 
     load_pretrained("segresnet_tiny.phantom")  # imports everything
     create_model("unet", num_classes=1, base_channels=8)
+    contender, folder = job["contender"], Path(job["folder"])
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
-    before, begin = status_mib("VmRSS"), time.perf_counter()
-    if contender == "load_pretrained":
-        kept = load_pretrained(f"local-dir:{folder / 'model'}")
-    elif contender == "read and build":
-        kept = ((folder / "model" / "model.safetensors").read_bytes(), create_model("unet", num_classes=32))
-    else:
-        kept = create_model("unet", num_classes=32)
-        kept.load_state_dict(torch.load(folder / "model.pth", weights_only=True))
-    seconds = time.perf_counter() - begin
+    before = status_mib("VmRSS")
+    with timed() as found:
+        if contender == "load_pretrained":
+            kept = load_pretrained(f"local-dir:{folder / 'model'}")
+        elif contender == "read and build":
+            kept = ((folder / "model" / "model.safetensors").read_bytes(), create_model("unet", num_classes=32))
+        else:
+            kept = create_model("unet", num_classes=32)
+            kept.load_state_dict(torch.load(folder / "model.pth", weights_only=True))
     peak = status_mib("VmHWM") - before
     del kept
-    return {"seconds": seconds, "mib": peak}
+    return {**found, "mib": peak}
+
+
+def prepare(job: dict[str, Any]) -> dict[str, float]:
+    """Writes the network; returns MiB of its file."""
+    write_network(Path(job["folder"]))
+    return {"file_mib": (Path(job["folder"]) / "model" / "model.safetensors").stat().st_size / 2**20}
 
 
 def main() -> None:
     """Measures, prints and writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    one = parser.parse_args().one
-    if one:
-        print(json.dumps(measure(one[0], Path(one[1]))))
+    if answer({"load": measure, "prepare": prepare}):
         return
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        write_network(Path(folder))
-        size = (Path(folder) / "model" / "model.safetensors").stat().st_size / 2**20
-        for _ in range(REPEATS):
-            for name in CONTENDERS:
-                command = [sys.executable, __file__, "--one", name, folder]
-                done = subprocess.run(command, check=True, capture_output=True, text=True)
-                found[name].append(json.loads(done.stdout.splitlines()[-1]))
-    medians = {
-        name: {key: statistics.median(run[key] for run in runs) for key in runs[0]} for name, runs in found.items()
-    }
-    floor = medians["read and build"]["seconds"]
-    with (Path(__file__).parent / "results_load_checkpoint.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["contender", "median_s", "over_read_and_build", "peak_mib", "over_file", "file_mib", "repeats"])
-        for name, row in medians.items():
-            shown = (f"{row['seconds']:.3f}", f"{row['seconds'] / floor:.2f}", f"{row['mib']:.0f}")
-            table.writerow([name, *shown, f"{row['mib'] / size:.2f}", f"{size:.0f}", REPEATS])
-            print(f"{name:16s} {' '.join(shown)} MiB, {row['mib'] / size:.2f} of the file")
+        size = ask(Contender("file", __file__, "prepare", {"folder": folder}))["file_mib"]
+        jobs = {name: {"contender": name, "folder": folder} for name in CONTENDERS}
+        found = take_turns([Contender(name, __file__, "load", job) for name, job in jobs.items()], REPEATS)
+    floor, rows = median(found["read and build"], "seconds"), []
+    for name, runs in found.items():
+        seconds, mib = median(runs, "seconds"), median(runs, "mib")
+        row = {"contender": name, "median_s": seconds, "over_read_and_build": seconds / floor, "peak_mib": mib}
+        rows.append(row | {"over_file": mib / size, "file_mib": size, "repeats": REPEATS})
+    write_csv(Path(__file__).parent / "results_load_checkpoint.csv", rows)
 
 
 if __name__ == "__main__":
