@@ -113,3 +113,25 @@ def test_same_spacing_returns_every_label_unchanged(make_volume):
         grid = ModelGrid.of(scan, None)
         labels = np.arange(60, dtype=np.uint8).reshape(grid.shape)
         np.testing.assert_array_equal(grid.reorientation.apply(grid.to_scan(labels)), labels)
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.uint16])
+def test_a_small_structure_lands_where_it_would_in_a_full_volume(make_volume, dtype):
+    """Only its box is resampled; beside other labels, everywhere, it must come out the same."""
+    rng = np.random.default_rng(3)
+    for number, directions in enumerate(orientations()):
+        scan = make_volume((13, 9, 11), (0.9, 1.7, 1.3), directions=directions)
+        grid = ModelGrid.of(scan, (1.5, 1.5, 1.5) if number % 2 else (0.7, 0.7, 0.7))
+        low = [int(rng.integers(0, n)) for n in grid.shape]
+        box = tuple(slice(a, int(rng.integers(a, n)) + 1) for a, n in zip(low, grid.shape, strict=True))
+        alone = np.zeros(grid.shape, dtype=dtype)
+        alone[box] = rng.random(alone[box].shape) < 0.5
+        index = [
+            np.clip(np.rint(np.arange(n) / s), 0, m - 1)
+            for n, s, m in zip(grid.scan_shape, grid.steps, grid.shape, strict=True)
+        ]
+        expected = alone[np.ix_(*(i.astype(int) for i in index))]
+        result = grid.to_scan(alone)
+        assert result.dtype == dtype
+        np.testing.assert_array_equal(grid.reorientation.apply(result), expected)
+    assert not grid.to_scan(np.zeros(grid.shape, dtype=dtype)).any()

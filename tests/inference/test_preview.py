@@ -3,11 +3,13 @@
 import itertools
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from suprem.inference.planes import cut_across
 from suprem.inference.preview import Preview, _arranged
 from suprem.inference.statistics import StructureStatistics, measure
 from suprem.labels import color, label_space
@@ -228,3 +230,15 @@ def test_no_global_matplotlib_state(tmp_path: Path) -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False", "False"]
     assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_slice_of_a_mirrored_mask_copies_that_slice_alone(axis: int) -> None:
+    mask = (np.random.default_rng(0).random((40, 50, 60)) < 0.3)[::-1, ::-1].transpose(2, 0, 1)
+    tracemalloc.start()
+    cut = cut_across(mask, axis, 7)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(cut, np.take(mask, 7, axis=axis).T[::-1, ::-1])
+    assert not np.shares_memory(cut, mask)  # it may be kept longer than the mask
+    assert peak < mask.nbytes / 4

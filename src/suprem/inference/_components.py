@@ -48,13 +48,15 @@ def parts(mask: BoolArray) -> Parts:
 
 def bounding_box(mask: BoolArray, margin: Sequence[int] = (0, 0, 0)) -> Box | None:
     """The smallest box around a mask, grown by ``margin`` where the array allows; ``None`` for an empty mask."""
-    box = []
+    box, part = [], mask
     for axis, grow in enumerate(margin):
         others = tuple(a for a in range(3) if a != axis)
-        found = np.flatnonzero(mask.any(axis=others))
+        found = np.flatnonzero(part.any(axis=others))
         if not found.size:
             return None
-        box.append(slice(max(0, int(found[0]) - grow), int(found[-1]) + 1 + grow))
+        low, high = int(found[0]), int(found[-1]) + 1
+        box.append(slice(max(0, low - grow), high + grow))
+        part = part[(*[slice(None)] * axis, slice(low, high))]  # the other axes need not look elsewhere
     return box[0], box[1], box[2]
 
 

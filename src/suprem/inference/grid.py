@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from suprem.errors import VolumeError
+from suprem.inference._components import bounding_box
 from suprem.inference.memory import INTERPOLATED_SLICES
 from suprem.volumes.geometry import (
     Reorientation,
@@ -61,14 +62,34 @@ class ModelGrid:
         return x, y, z
 
     def to_scan(self, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Labels or a mask (X, Y, Z) on the model grid -> the nearest values on the scan's own index axes."""
-        result = labels.T  # x becomes the fastest axis in memory, as image files and readers have it
-        # x first, while the array is small, then y and z, where whole rows are copied.
-        for axis in range(3):
-            index = nearest_index(self.shape[axis], self.scan_shape[axis], 1.0 / self.steps[axis])
-            if index.size != self.shape[axis] or (index != np.arange(index.size)).any():
-                result = np.take(result, index, axis=2 - axis)
+        """Labels or a mask (X, Y, Z) on the model grid -> the nearest values on the scan's own index axes.
+
+        Only the box around what is labelled is read and written: the rest of the new array is zero pages that nobody
+        has touched, and most structures are small.
+        """
+        # x becomes the fastest axis in memory, as image files and readers have it.
+        result = np.zeros(self.scan_shape[::-1], dtype=labels.dtype)
+        box = bounding_box(labels if labels.dtype == np.bool_ else labels != 0)
+        if box is not None:
+            x, y, z = (self._positions(axis, part) for axis, part in enumerate(box))
+            # x while the array is small, then y layer by layer, so that no second copy of the whole exists.
+            part = np.take(labels[box].T, x.index, axis=2)
+            for layer, index in zip(range(z.there.start, z.there.stop), z.index, strict=True):
+                np.take(part[index], y.index, axis=0, out=result[layer, y.there, x.there], mode="clip")
         return self.reorientation.invert(result.T)
+
+    def _positions(self, axis: int, part: slice) -> "_Positions":
+        """Where on a RAS axis of the scan a range of the model grid comes to lie."""
+        index = nearest_index(self.shape[axis], self.scan_shape[axis], 1.0 / self.steps[axis])
+        low, high = (int(found) for found in np.searchsorted(index, (part.start, part.stop)))
+        return _Positions(slice(low, high), index[low:high] - part.start)
+
+
+class _Positions(NamedTuple):
+    """A range of scan voxels, and for each of them the voxel of the model grid's range that is nearest."""
+
+    there: slice
+    index: npt.NDArray[np.intp]
 
 
 class InputBand:

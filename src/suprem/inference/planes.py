@@ -70,9 +70,12 @@ def plane_of(scan: Volume, axis: int, index: int) -> Plane:
 
 
 def cut_across(array: npt.NDArray[Any], axis: int, index: int) -> npt.NDArray[Any]:
-    """The slice of an array in RAS across an axis, turned so that both of its axes grow to the left and the top."""
-    cut: npt.NDArray[Any] = array.take(index, axis=axis).T[::-1, ::-1]
-    return cut
+    """The slice of an array in RAS across an axis, turned so that both of its axes grow to the left and the top.
+
+    A copy, which does not keep the array alive. (`take` would copy the whole of an array that is turned or mirrored.)
+    """
+    cut: npt.NDArray[Any] = array[(*[slice(None)] * axis, index)]
+    return cut.T[::-1, ::-1].copy()
 
 
 def draw_image(axes: "Axes", plane: Plane) -> None:
