@@ -34,18 +34,22 @@ NOISE_HU = 12.0
 
 def make_phantom(path: Path, shape: tuple[int, int, int]) -> None:
     """A phantom in LPS, as scanners write, on another number of voxels."""
+    _write(_phantom(shape), path, shape)
+
+
+def _phantom(shape: tuple[int, int, int]) -> "Volume":
+    """Coarse, since it is sampled anew anyhow."""
     from suprem.phantom import generate
 
-    _write(generate(1, spacing_mm=(3.0, 3.0, 3.0), orientation="LPS").ct, path, shape)
+    spacing = 3.0 if min(shape) >= 100 else 8.0
+    return generate(1, spacing_mm=(spacing,) * 3, orientation="LPS").ct
 
 
 def make_twice(path: Path, shape: tuple[int, int, int]) -> None:
     """The phantom and its mirror image on top of it, so that the scan is twice as long."""
     import numpy as np
 
-    from suprem.phantom import generate
-
-    scan = generate(1, spacing_mm=(3.0, 3.0, 3.0), orientation="LPS").ct
+    scan = _phantom(shape)
     array = np.concatenate([scan.array, scan.array[:, :, ::-1]], axis=2)
     _write(replace(scan, array=array, stored_geometry=None), path, shape)
 
@@ -124,7 +128,9 @@ def arguments(doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "suprem_benchmarks")
     parser.add_argument("--repeats", type=int, default=1)
     sizes = parser.add_mutually_exclusive_group()
-    sizes.add_argument("--quick", action="store_true", help="tiny scans: does it still run? Tables go to --work")
+    sizes.add_argument(
+        "--quick", action="store_true", help="tiny scans, five classes: does it run? Tables go to --work"
+    )
     sizes.add_argument("--half", action="store_true", help="half the voxels per axis, twice the spacing; tables *_half")
     parser.add_argument("--kept", type=Path, help="file of finished runs, so that a stopped benchmark can go on")
     return parser
@@ -144,12 +150,12 @@ def job_of(
     spacing: float = 1.5,
 ) -> dict[str, Any]:
     """A job for everybody, in the size that the options ask for; makes the files that it needs."""
-    kind, classes, activation = network
-    patch = PATCH
+    (kind, classes, activation), patch = network, PATCH
     if options.half:
         shape, spacing = (shape[0] // 2, shape[1] // 2, shape[2] // 2), 2 * spacing
     elif options.quick:
-        shape, spacing, patch = (64, 56, 48 * shape[2] // 300), 8.0, 32
+        shape, spacing, patch, classes = (64, 56, 48 * shape[2] // 300), 8.0, 32, min(classes, 5)
+    network = (kind, classes, activation)
     prepared(options.work, {scan: shape}, [network])
     scan_path, network_path = scan_file(options.work, scan, shape), network_file(options.work, *network)
     found = {"scan": str(scan_path), "network": str(network_path), "kind": kind, "classes": classes}

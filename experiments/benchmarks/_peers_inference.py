@@ -123,7 +123,7 @@ def by_monai(job: dict[str, Any]) -> dict[str, Any]:
             del logits
             phases["windows"] = -start + (start := time.perf_counter())
             if job["inversions"] == "classes":
-                for c in range(job["inverted"]):
+                for c in range(min(job["inverted"], len(masks))):
                     data["pred"] = masks[c : c + 1].float()
                     _save(invert(data)["pred"][0], affine, Path(folder) / f"{c}.nii.gz")
             else:

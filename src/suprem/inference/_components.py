@@ -48,7 +48,8 @@ def parts(mask: BoolArray) -> Parts:
 
 def bounding_box(mask: BoolArray, margin: Sequence[int] = (0, 0, 0)) -> Box | None:
     """The smallest box around a mask, grown by ``margin`` where the array allows; ``None`` for an empty mask."""
-    box, part = [], mask
+    box: list[slice] = []
+    part = mask
     for axis, grow in enumerate(margin):
         others = tuple(a for a in range(3) if a != axis)
         found = np.flatnonzero(part.any(axis=others))
