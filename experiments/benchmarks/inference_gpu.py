@@ -68,7 +68,9 @@ def make_predictor(options: argparse.Namespace, precision: Any) -> Predictor:
     network = create_model(options.backbone, num_classes=len(CLASSES))
     contract = Preprocessing(spacing_mm=(options.spacing,) * 3, patch_size=(options.patch,) * 3)
     network.config = ModelConfig("benchmark", options.backbone, CLASSES, preprocessing=contract)
-    return Predictor(network, device=options.device, overlap=options.overlap, precision=precision, max_ram=None)
+    return Predictor(
+        network, device=options.device, quality="exhaustive", overlap=options.overlap, precision=precision, max_ram=None
+    )
 
 
 class HostPredictor(Predictor):

@@ -32,7 +32,7 @@ TARGET = Path(__file__).with_name("results_evaluate.csv")
 
 def scores(models: Sequence[str], seeds: range, spacing: float) -> dict[str, dict[str, list[float]]]:
     """Dice coefficients of every structure in the phantoms that have it, by model."""
-    predictors = {name: Predictor(load_pretrained(name), device="cpu") for name in models}
+    predictors = {name: Predictor(load_pretrained(name), device="cpu", quality="exhaustive") for name in models}
     baseline = PositionBaseline.bundled()
     found: dict[str, dict[str, list[float]]] = {name: {n: [] for n in NAMES} for name in (*models, BASELINE)}
     for seed in seeds:

@@ -102,7 +102,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if set(SEEDS) & {*TRAINING_SEEDS, *VALIDATION_SEEDS}:
         raise SystemExit("The network was trained on some of these phantoms; choose other seeds.")
-    predictor = Predictor(load_pretrained(MODEL), device="cpu", overlap=OVERLAP)
+    predictor = Predictor(load_pretrained(MODEL), device="cpu", quality="exhaustive", overlap=OVERLAP)
     start = time.perf_counter()
     with MASKS.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")

@@ -43,7 +43,14 @@ def scores(source: str, work: Path) -> dict[str, float]:
         },
         "table 3",
     )
-    predictor = Predictor(load_pretrained(source), classes=NINE, device="cpu", overlap=WINDOW["overlap"], max_ram=None)
+    predictor = Predictor(
+        load_pretrained(source),
+        classes=NINE,
+        device="cpu",
+        quality="exhaustive",
+        overlap=WINDOW["overlap"],
+        max_ram=None,
+    )
     rows = [row for case in scored_cases(study) for row in case.scores(predictor, NINE, 1.0)]
     return {name: 100 * value for name, value in mean_scores(rows, "dsc").items()}
 

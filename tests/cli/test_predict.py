@@ -93,10 +93,10 @@ def test_report(scan: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_settings_reach_the_predictor(scan: Path, model: str, tmp_path: Path) -> None:
-    options = ["--overlap", "0.5", "--profile", "exhaustive", "--tta", "--max-ram", "none", "--jobs", "2"]
+    options = ["--overlap", "0.5", "--quality", "exhaustive", "--tta", "--max-ram", "none", "--jobs", "2"]
     assert run(scan, "-o", tmp_path / "out", "--model", model, *options, "--numbering", "btcv") == 0
     manifest = json.loads((tmp_path / "out" / "scan" / "manifest.json").read_text())
-    assert manifest["settings"]["profile"] == "exhaustive"
+    assert manifest["settings"]["quality"] == "exhaustive"
     assert manifest["settings"]["flip_tta"] is True
     assert manifest["settings"]["overlap"] == 0.5
     assert manifest["run"]["plan"]["limit_bytes"] is None
@@ -136,7 +136,7 @@ def test_one_bad_case_gives_exit_code_1_and_the_others_are_done(
         (["--max-ram", "1MiB"], 1, "needs at least"),
         (["--overlap", "1.5"], 2, "overlap"),
         (["--jobs", "0"], 2, "jobs"),
-        (["--profile", "fast"], 2, "exhaustive"),
+        (["--quality", "best"], 2, "exhaustive"),
         (["--format", "png"], 2, "dicom-seg"),
         (["--format", "dicom-seg"], 2, "no DICOM series"),
         (["--series", "3"], 2, "no input is a DICOM folder"),
@@ -265,7 +265,7 @@ def test_real_scan(real_ct: Path, model: str, tmp_path: Path, capsys: pytest.Cap
     write_volume(Volume(array, affine), folder / "original.nii.gz")
     for codes in ORIENTATIONS:
         reoriented(folder / "original.nii.gz", folder / f"{codes}.nii.gz", codes)
-    options = ["-o", tmp_path / "out", "--model", model, "--overlap", "0", "--profile", "exhaustive"]
+    options = ["-o", tmp_path / "out", "--model", model, "--overlap", "0", "--quality", "exhaustive"]
     assert run(folder, *options) == 0
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.nii.gz")}
     assert run(folder, *options, "--resume") == 0

@@ -17,6 +17,7 @@ from suprem.errors import CheckpointError, ConfigurationError, UnknownNameError
 from suprem.inference import Predictor
 from suprem.inference.body import find_body
 from suprem.inference.grid import ModelGrid
+from suprem.inference.levels import LEVELS
 from suprem.inference.on_device import BodyLookup
 from suprem.labels import mirrored
 from suprem.volumes import Volume
@@ -99,11 +100,11 @@ def predict(network, scan, **options):
         (12, "sigmoid", "universal", "logits"),
     ],
 )
-def test_exhaustive_profile_equals_monai(shape, overlap, count, activation, head, blends):
+def test_the_exhaustive_level_equals_monai(shape, overlap, count, activation, head, blends):
     network, scan = network_of(count, activation, head), noise(shape, (1.6, 1.9, 2.7))
     logits = monai_logits(network, scan, overlap)
     expected, clear = reference(network, logits)
-    segmentation = predict(network, scan, profile="exhaustive", overlap=overlap, window_batch=2)
+    segmentation = predict(network, scan, quality="exhaustive", overlap=overlap, window_batch=2)
     found = masks_of(segmentation)
     assert segmentation.info["plan"]["blends"] == blends
     assert segmentation.info["windows"]["skipped"] == 0
@@ -132,21 +133,48 @@ def patient(seed=0):
 
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
 @pytest.mark.parametrize("count", [3, 12])
-def test_default_profile_is_exhaustive_inside_the_body_and_background_outside(activation, count):
+@pytest.mark.parametrize("quality", ["fast", "balanced"])
+def test_windows_lie_over_the_body_and_nothing_is_labelled_outside(activation, count, quality):
     network = network_of(count, activation, spacing=(4.0, 4.0, 4.0))
     scan, inside = patient()
-    fast = predict(network, scan)
-    full = predict(network, scan, profile="exhaustive")
+    some = predict(network, scan, quality=quality)
+    full = predict(network, scan, quality="exhaustive")
     found = find_body(scan, ModelGrid.of(scan, (4.0, 4.0, 4.0)))
     body = BodyLookup(found, torch.device("cpu")).region((slice(None), slice(None), slice(None))).numpy()
     assert body[inside].all()
     assert 0.1 < body.mean() < 0.6
-    assert not masks_of(fast)[:, ~body].any()
+    assert not masks_of(some)[:, ~body].any()
     assert masks_of(full)[:, ~body].any()
-    assert np.mean(masks_of(fast)[:, body] != masks_of(full)[:, body]) < 1e-4
-    windows = fast.info["windows"]
-    assert windows["skipped"] > 0.2 * windows["total"]
-    assert windows["run"] + windows["skipped"] == windows["total"] == full.info["windows"]["run"]
+    assert masks_of(some)[:, body].any()
+    work = [one.info["windows"]["run"] * np.prod(one.info["windows"]["size"]) for one in (some, full)]
+    assert work[0] < 0.5 * work[1]
+    assert full.info["windows"]["size"] == list(PATCH)
+
+
+def test_the_levels_blend_what_monai_would_blend_of_the_same_windows():
+    """One window over everything is one forward pass, whatever the level."""
+    network = network_of(3, patch=(32, 32, 32))
+    scan = noise((32, 32, 32), (2.0, 2.0, 2.0))
+    expected = (monai_logits(network, scan, 0.5) > 0) & (np.abs(monai_logits(network, scan, 0.5)) > TIE)
+    for quality in LEVELS:
+        segmentation = predict(network, scan, quality=quality)
+        assert segmentation.info["windows"]["run"] == 1
+        assert masks_of(segmentation)[expected].all()
+    assert expected.any()
+
+
+def test_less_memory_gives_smaller_windows_before_it_gives_half_precision():
+    network, scan = network_of(3, patch=(16, 16, 16)), noise((46, 46, 46), (2.0, 2.0, 2.0))
+    free = predict(network, scan, quality="balanced", overlap=0.0)
+    predictor = Predictor(network, device="cpu", overlap=0.0, max_ram=None)
+    predictor._window_bytes = 2**30  # as if the network were large
+    wide = predictor.plan(scan)
+    assert tuple(wide.patch_size) == tuple(free.info["windows"]["size"]) == (24, 24, 24)
+    predictor._max_ram = int(wide.peak_bytes - 2 * 2**30)
+    narrow = predictor.plan(scan)
+    assert np.prod(narrow.patch_size) < np.prod(wide.patch_size)
+    assert narrow.peak_bytes <= predictor._max_ram
+    assert narrow.dtype == "float32"
 
 
 def test_without_a_body_the_whole_volume_is_run():
@@ -178,7 +206,7 @@ def test_half_precision_accumulators_agree_but_for_near_ties(monkeypatch):
 
     network, scan = network_of(12), noise((40, 33, 50), (2.0, 2.0, 2.0))
     logits = monai_logits(network, scan, 0.5)
-    predictor = Predictor(network, device="cpu", max_ram=None, profile="exhaustive")
+    predictor = Predictor(network, device="cpu", max_ram=None, quality="exhaustive")
     plan = memory._plan
     monkeypatch.setattr(memory, "_plan", lambda demand, dtype, *rest: plan(demand, "float16", *rest))
     segmentation = predictor.predict(scan)
@@ -203,9 +231,9 @@ def test_flip_tta_of_the_mirrored_patient_has_the_sides_swapped(activation, coun
         preprocessing=network.config.preprocessing,
     )
     scan = noise((width, 30, 30), (2.0, 2.0, 2.0))
-    here = predict(network, scan, flip_tta=True, profile="exhaustive")
-    there = predict(network, mirror_image(scan), flip_tta=True, profile="exhaustive")
-    plain = predict(network, scan, profile="exhaustive")
+    here = predict(network, scan, flip_tta=True, quality="exhaustive")
+    there = predict(network, mirror_image(scan), flip_tta=True, quality="exhaustive")
+    plain = predict(network, scan, quality="exhaustive")
     for name in here.classes:
         a, b = here.grid_mask(name), there.grid_mask(mirrored(name))[::-1]
         assert np.mean(a != b) < 1e-3, name
@@ -221,7 +249,7 @@ def test_flip_tta_is_the_mean_of_both_predictions():
     other = monai_logits(network, mirror_image(scan), 0.5)[:, ::-1]
     swapped = other[[0, 2, 1, 3]]  # spleen, right kidney, left kidney, gall bladder
     mean = (monai_logits(network, scan, 0.5) + swapped) / 2
-    found = masks_of(predict(network, scan, flip_tta=True, profile="exhaustive"))
+    found = masks_of(predict(network, scan, flip_tta=True, quality="exhaustive"))
     clear = np.abs(mean) > TIE
     np.testing.assert_array_equal(found[clear], (mean > 0)[clear])
 
@@ -273,7 +301,8 @@ def test_info_holds_what_a_manifest_needs():
     assert sum(v for k, v in info["seconds"].items() if k != "total") <= info["seconds"]["total"] * 1.05
     assert info["plan"]["expected_bytes"] == plans[0].peak_bytes == sum(info["plan"]["bytes_by_purpose"].values())
     assert info["model"] == "test"
-    assert info["profile"] == "default"
+    assert (info["quality"], info["overlap"]) == ("balanced", LEVELS["balanced"].overlap)
+    assert info["windows"]["size"] == list(plans[0].patch_size)
     assert [rule["rule"] for rule in info["postprocess"]["rules"]] == ["KeepLargest"] * 3
     total = info["windows"]["run"]
     assert progress == [(i + 1, total) for i in range(total)]
@@ -316,7 +345,7 @@ def test_a_network_that_returns_nan_is_refused():
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"profile": "fast"}, ConfigurationError, "'default' or 'exhaustive'"),
+        ({"quality": "best"}, ConfigurationError, "'fast', 'balanced', 'exhaustive'"),
         ({"precision": "int8"}, ConfigurationError, "'float32' or 'bfloat16'"),
         ({"overlap": 1.0}, ConfigurationError, "overlap is 1.0"),
         ({"window_batch": 0}, ConfigurationError, "window_batch is 0"),

@@ -29,7 +29,7 @@ def test_every_voxel_has_the_probability_of_the_blended_logits(
     logits = torch.from_numpy(monai_logits(network, scan, 0.25))
     expected = logits.sigmoid() if activation == "sigmoid" else logits.softmax(0)[1:]
     names = [network.config.classes[i] for i in chosen or range(count)]
-    predictor = Predictor(network, device="cpu", max_ram=None, profile="exhaustive", overlap=0.25, classes=names)
+    predictor = Predictor(network, device="cpu", max_ram=None, quality="exhaustive", overlap=0.25, classes=names)
     plain = predictor.predict(scan)
     with ProbabilityFile(tmp_path) as sink:
         found = predictor.predict(scan, probabilities=sink)
@@ -52,7 +52,7 @@ def test_the_scan_gets_linear_interpolation(tmp_path: Path) -> None:
     turned.affine[:3, :3] = np.array([[0, 1.6, 0], [0, 0, 1.9], [-2.7, 0, 0]])
     for volume in (scan, turned):
         with ProbabilityFile(tmp_path) as sink:
-            Predictor(network, device="cpu", max_ram=None, profile="exhaustive").predict(volume, probabilities=sink)
+            Predictor(network, device="cpu", max_ram=None, quality="exhaustive").predict(volume, probabilities=sink)
             values, found = sink.on_grid("spleen"), sink.on_scan("spleen")
         grid = ModelGrid.of(volume, (2.0, 2.0, 2.0))
         index = np.indices(grid.scan_shape) / np.reshape(grid.steps, (3, 1, 1, 1))

@@ -48,7 +48,7 @@ def test_counts_by_definition(activation: str, chosen: list[int]) -> None:
 def test_the_streaming_count_equals_that_of_the_whole_volume(count: int, activation: str) -> None:
     network, scan = network_of(count, activation), noise((34, 30, 41), (1.6, 1.9, 2.7))
     logits = monai_logits(network, scan, 0.25)
-    segmentation = Predictor(network, device="cpu", max_ram=None, profile="exhaustive", overlap=0.25).predict(scan)
+    segmentation = Predictor(network, device="cpu", max_ram=None, quality="exhaustive", overlap=0.25).predict(scan)
     expected = _expected(logits.reshape(len(logits), -1), activation, list(range(count)))
     assert list(segmentation.undecided_ml) == list(segmentation.classes)
     found = [ml * 1000 / 8 for ml in segmentation.undecided_ml.values()]
@@ -60,7 +60,7 @@ def test_nothing_is_counted_outside_the_body() -> None:
     network, scan = network_of(3, spacing=(4.0, 4.0, 4.0)), noise((40, 40, 20), (4.0, 4.0, 4.0))
     scan.array[:] = -1000
     scan.array[4:18, 4:18, 3:17] = 40  # 176 ml: enough to be a body
-    predict = {name: Predictor(network, device="cpu", max_ram=None, profile=name) for name in ("default", "exhaustive")}
+    predict = {name: Predictor(network, device="cpu", max_ram=None, quality=name) for name in ("fast", "exhaustive")}
     within, everywhere = (predict[name].predict(scan) for name in predict)
     assert within.info["body"] == "found"
     assert 0 < sum(within.undecided_ml.values()) < sum(everywhere.undecided_ml.values())

@@ -58,7 +58,7 @@ def test_from_a_step_of_training_to_masks(backbone: str, tmp_path: Path) -> None
     noise = np.random.default_rng(0).normal(40, 150, (70, 40, 50)).astype(np.int16)
     case = Volume(noise, np.diag([2.0, 2.0, 2.0, 1.0]), "noise")
     one, three = (
-        Predictor(network, device="cpu", window_batch=count, profile="exhaustive").predict(case) for count in (1, 3)
+        Predictor(network, device="cpu", window_batch=count, quality="exhaustive").predict(case) for count in (1, 3)
     )
     for name in CLASSES:
         assert one.mask(name).shape == noise.shape

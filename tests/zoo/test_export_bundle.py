@@ -66,7 +66,7 @@ def test_a_bundle_of_monais_own_class_runs_without_us(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     found = _found(tmp_path / "masks", volume)
-    predicted = Predictor(load_pretrained("segresnet_tiny.phantom"), device="cpu", profile="exhaustive").predict(volume)
+    predicted = Predictor(load_pretrained("segresnet_tiny.phantom"), device="cpu", quality="exhaustive").predict(volume)
     ours = np.stack([predicted.mask(name) for name in predicted.classes], axis=-1)
     assert ours.sum() > 1000
     # Interpolation in another order may turn a voxel at the threshold: at most one of ten thousand.
@@ -89,7 +89,7 @@ def test_a_bundle_of_a_program_runs(tmp_path: Path) -> None:
         output_dir=str(tmp_path / "masks"),
     )
     found = _found(tmp_path / "masks", volume)
-    predicted = Predictor(network, device="cpu", profile="exhaustive").predict(volume)
+    predicted = Predictor(network, device="cpu", quality="exhaustive").predict(volume)
     ours = sum(index * predicted.mask(name).astype(int) for index, name in enumerate(predicted.classes, start=1))
     assert len(np.unique(ours)) > 1
     assert np.count_nonzero(found != ours) <= 1e-3 * found.size

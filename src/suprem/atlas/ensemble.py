@@ -21,6 +21,7 @@ from suprem.atlas.fusion import Fusion, check_fusion
 from suprem.atlas.models import EnsembleModel, PredictSettings, describe_models, forget_models
 from suprem.atlas.workspace import Atlas
 from suprem.errors import UnknownNameError, did_you_mean
+from suprem.inference.levels import QualityName, quality_level
 from suprem.labels import known_name, ordered
 
 __all__ = ["FAILURES", "EnsembleReport", "Failure", "Step", "begin_atlas", "run_ensemble"]
@@ -60,7 +61,8 @@ def run_ensemble(
     models: Sequence[str] | Sequence[EnsembleModel],
     *,
     fusion: Fusion = "majority",
-    overlap: float = 0.5,
+    quality: QualityName = "balanced",
+    overlap: float | None = None,
     postprocess: str = "none",
     max_ram: str | int | None = "4GiB",
     device: str = "auto",
@@ -79,7 +81,9 @@ def run_ensemble(
         models: as :func:`suprem.load_pretrained` takes them, or as :func:`~suprem.atlas.models.describe_models` gives
             them; their order does not matter.
         fusion: one of :data:`~suprem.atlas.fusion.FUSIONS`.
-        overlap: fraction of a window shared with its neighbour.
+        quality: ``"fast"``, ``"balanced"`` or ``"exhaustive"``, as for
+            :class:`~suprem.inference.predictor.Predictor`.
+        overlap: least fraction of a window shared with its neighbour; ``None`` for that of ``quality``.
         postprocess: rules applied to each model's masks, a name of
             :func:`~suprem.inference.postprocessing.list_postprocess`.
         max_ram: limit for the memory of each process while it predicts; ``None`` for none.
@@ -94,8 +98,8 @@ def run_ensemble(
             process works on the atlas.
         OutputError: the atlas cannot be written at all.
     """
-    _check(fusion, overlap, postprocess, max_ram)
-    settings = PredictSettings(overlap, postprocess, max_ram, device)
+    _check(fusion, quality, overlap, postprocess, max_ram)
+    settings = PredictSettings(quality, overlap, postprocess, max_ram, device)
     sources = [model for model in models if isinstance(model, str)]
     described = describe_models(sources) if sources else tuple(m for m in models if isinstance(m, EnsembleModel))
     rounds = atlas.root / "rounds"
@@ -109,12 +113,12 @@ def run_ensemble(
         forget_models()
 
 
-def _check(fusion: str, overlap: float, postprocess: str, max_ram: str | int | None) -> None:
+def _check(fusion: str, quality: str, overlap: float | None, postprocess: str, max_ram: str | int | None) -> None:
     from suprem.inference.postprocessing import check_profile
-    from suprem.inference.windows import plan_windows
+    from suprem.inference.windows import check_overlap
 
     check_fusion(fusion)
     check_profile(postprocess)
-    plan_windows((1, 1, 1), (1, 1, 1), overlap)
+    check_overlap(quality_level(quality).overlap if overlap is None else overlap)
     if max_ram is not None:
         parse_size(max_ram)

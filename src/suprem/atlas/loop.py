@@ -243,6 +243,7 @@ def _ensemble(atlas: Atlas, settings: LoopSettings, step: NextStep, jobs: int, t
         atlas,
         tuple(step.models.values()),
         fusion=settings.fusion,
+        quality=settings.quality,
         overlap=settings.overlap,
         device=settings.device,
         jobs=jobs,

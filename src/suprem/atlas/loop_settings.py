@@ -11,6 +11,7 @@ from suprem.atlas.fusion import Fusion
 from suprem.atlas.label_set import Source
 from suprem.atlas.workspace import Atlas
 from suprem.errors import ConfigurationError
+from suprem.inference.levels import QualityName
 from suprem.transfer.study import Training
 from suprem.zoo._schema import from_mapping
 
@@ -47,7 +48,8 @@ class LoopSettings:
         models: of the first round, as for :func:`suprem.load_pretrained`; later ones are trained from them.
         cases: handed out for review in a round.
         fusion: how the models' labels become one.
-        overlap: of neighbouring windows of a prediction.
+        quality: of a prediction, as for :class:`~suprem.inference.predictor.Predictor`.
+        overlap: of neighbouring windows of a prediction; ``None`` for that of ``quality``.
         window: voxels of the windows with which trained models predict; ``None`` for the patch size of the training.
         sources: labels to train on, of :data:`suprem.atlas.label_set.SOURCES`.
         training: of every model in every round.
@@ -58,7 +60,8 @@ class LoopSettings:
     models: tuple[str, ...]
     cases: int = 10
     fusion: Fusion = "majority"
-    overlap: float = 0.5
+    quality: QualityName = "balanced"
+    overlap: float | None = None
     window: tuple[int, int, int] | None = None
     sources: tuple[Source, ...] = ("expert", "revised")
     training: Training = field(default_factory=lambda: Training(checkpoint_every=100))

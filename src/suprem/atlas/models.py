@@ -18,6 +18,7 @@ from suprem._files import atomic_folder, output_error
 from suprem._version import __version__
 from suprem.atlas.predictions import DETAILS, Prediction, write_prediction
 from suprem.errors import CheckpointError, ConfigurationError
+from suprem.inference.levels import QualityName
 from suprem.labels import known_name, ordered
 from suprem.volumes._stored_case import CT, StoredCase
 from suprem.volumes.geometry import Volume
@@ -62,7 +63,8 @@ class EnsembleModel:
 class PredictSettings:
     """How the models are run; see :class:`~suprem.inference.predictor.Predictor`."""
 
-    overlap: float = 0.5
+    quality: QualityName = "balanced"
+    overlap: float | None = None
     postprocess: str = "none"
     max_ram: str | int | None = "4GiB"
     device: str = "auto"
@@ -70,7 +72,7 @@ class PredictSettings:
     @property
     def deciding(self) -> dict[str, Any]:
         """Those that decide the result."""
-        return {"overlap": self.overlap, "postprocess": self.postprocess}
+        return {"quality": self.quality, "overlap": self.overlap, "postprocess": self.postprocess}
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,7 @@ def _predictor(model: EnsembleModel, classes: tuple[str, ...], settings: Predict
         network,
         classes=classes,
         device=settings.device,
+        quality=settings.quality,
         overlap=settings.overlap,
         max_ram=settings.max_ram,
         postprocess=settings.postprocess,

@@ -39,7 +39,18 @@ _Fusion = Annotated[
     Literal["majority", "staple", "mean"],
     typer.Option(help="Votes, STAPLE, or the mean of the probabilities; over the models that know a structure."),
 ]
-_Overlap = Annotated[float, typer.Option(min=0.0, max=0.95, help="Fraction of a window shared with its neighbour.")]
+_Quality = Annotated[
+    Literal["fast", "balanced", "exhaustive"], typer.Option(help="As for `suprem predict`, of each model.")
+]
+_Overlap = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=0.95,
+        show_default=False,
+        help="Least fraction of a window shared with its neighbour; default: that of --quality.",
+    ),
+]
 _MaxRam = Annotated[str, typer.Option(help="Memory limit of each process while it predicts; 'none' for no limit.")]
 _Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 _Postprocess = Annotated[
@@ -59,7 +70,8 @@ def ensemble(
     model: _Models,
     classes: _Classes = None,
     fusion: _Fusion = "majority",
-    overlap: _Overlap = 0.5,
+    quality: _Quality = "balanced",
+    overlap: _Overlap = None,
     max_ram: _MaxRam = "4GiB",
     device: _Device = "auto",
     postprocess: _Postprocess = "none",
@@ -90,6 +102,7 @@ def ensemble(
             atlas,
             models,
             fusion=fusion,
+            quality=quality,
             overlap=overlap,
             postprocess=postprocess,
             max_ram=limit,

@@ -41,7 +41,19 @@ _Classes = Annotated[
     typer.Option(show_default=False, help="Structures to predict, separated by commas; default: all of the model."),
 ]
 _Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
-_Overlap = Annotated[float, typer.Option(min=0.0, max=0.95, help="Fraction of a window shared with its neighbour.")]
+_Quality = Annotated[
+    Literal["fast", "balanced", "exhaustive"],
+    typer.Option(help="Work for the last bit of accuracy; exhaustive is MONAI's sliding window over everything."),
+]
+_Overlap = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=0.95,
+        show_default=False,
+        help="Least fraction of a window shared with its neighbour; default: that of --quality.",
+    ),
+]
 _MaxRam = Annotated[str, typer.Option(help="Memory limit of the process; 'none' for no limit.")]
 _Format = Annotated[
     Literal["nifti", "dicom-seg"],
@@ -54,7 +66,6 @@ _Resume = Annotated[
     bool, typer.Option("--resume", help="Skip cases that are finished with the same scan, model and settings.")
 ]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results of earlier runs.")]
-_Profile = Annotated[Literal["default", "exhaustive"], typer.Option(help="default skips what lies outside the body.")]
 _Postprocess = Annotated[str, typer.Option(help="Rules applied to the masks: none, or the name of a set.")]
 _Tta = Annotated[bool, typer.Option("--tta", help="Average with the mirrored scan; twice the time.")]
 _Series = Annotated[
@@ -77,13 +88,13 @@ def predict(
     model: _Model = "auto",
     classes: _Classes = None,
     device: _Device = "auto",
-    overlap: _Overlap = 0.5,
+    quality: _Quality = "balanced",
+    overlap: _Overlap = None,
     max_ram: _MaxRam = "4GiB",
     output_format: _Format = "nifti",
     jobs: _Jobs = 1,
     resume: _Resume = False,
     overwrite: _Overwrite = False,
-    profile: _Profile = "default",
     postprocess: _Postprocess = "none",
     tta: _Tta = False,
     series: _Series = None,
@@ -109,9 +120,9 @@ def predict(
         load_network(model, device=device),
         classes=_names(classes),
         device=device,
+        quality=quality,
         overlap=overlap,
         max_ram=limit,
-        profile=profile,
         postprocess=postprocess,
         flip_tta=tta,
     )

@@ -35,7 +35,7 @@ MANIFEST = "manifest.json"
 CASE_FORMAT = "suprem prediction"
 FORMAT_VERSION = 1
 # Of what the predictor tells: recorded under other keys.
-_ELSEWHERE = ("seconds", "device", "model", "profile", "precision", "overlap", "flip_tta")
+_ELSEWHERE = ("seconds", "device", "model", "quality", "precision", "overlap", "flip_tta")
 _PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "connected-components-3d", "highdicom", "pydicom")
 
 

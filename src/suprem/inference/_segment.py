@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
 from suprem.errors import OfflineError
 from suprem.inference.devices import resolve_device
 from suprem.inference.engine import Progress
+from suprem.inference.levels import QualityName
 from suprem.inference.predictor import Predictor
 from suprem.inference.segmentation import Segmentation
 from suprem.volumes.geometry import Volume
@@ -70,9 +71,9 @@ def segment(
     *,
     classes: Sequence[str] | None = None,
     device: str | torch.device = "auto",
-    overlap: float = 0.5,
+    quality: QualityName = "balanced",
+    overlap: float | None = None,
     max_ram: str | int | None = "4GiB",
-    profile: Literal["default", "exhaustive"] = "default",
     postprocess: str = "none",
     flip_tta: bool = False,
     progress: Progress | None = None,
@@ -87,9 +88,9 @@ def segment(
             :func:`default_model`.
         classes: structures to predict; ``None`` for all the model knows.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
-        overlap: fraction of a window shared with its neighbour.
+        quality: ``"fast"``, ``"balanced"`` or ``"exhaustive"``, see :class:`~suprem.inference.predictor.Predictor`.
+        overlap: least fraction of a window shared with its neighbour; ``None`` for that of ``quality``.
         max_ram: limit for the memory of the whole process, e.g. ``"4GiB"``; ``None`` for none.
-        profile: ``"default"`` leaves out what lies outside the body, ``"exhaustive"`` nothing.
         postprocess: a name of :func:`~suprem.inference.postprocessing.list_postprocess`.
         flip_tta: average with the mirrored scan, left and right swapped back; twice the time.
         progress: called with the number of windows done and the number to do.
@@ -117,9 +118,9 @@ def segment(
         network,
         classes=classes,
         device=device,
+        quality=quality,
         overlap=overlap,
         max_ram=max_ram,
-        profile=profile,
         postprocess=postprocess,
         flip_tta=flip_tta,
     )

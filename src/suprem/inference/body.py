@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from suprem.inference.grid import ModelGrid
+from suprem.inference.windows import Box
 from suprem.volumes.body import COARSE_MM, coarse_body
 from suprem.volumes.body import block_means as mean_of_blocks
 from suprem.volumes.geometry import Volume
@@ -39,6 +40,21 @@ class BodyMask:
             low, high = max(first, 0), min(first + count, index.size)
             box.append(slice(index[low], index[high - 1] + 1))
         return bool(self.coarse[tuple(box)].any())
+
+    def extent(self, start: int, stop: int) -> Box:
+        """The smallest box of model voxels around the patient between layers ``start`` and ``stop``.
+
+        Where no voxel of these layers belongs to the patient, the box around the whole of it.
+        """
+        layers = self.index[2][start:stop]
+        part = self.coarse[:, :, layers[0] : layers[-1] + 1]
+        if not part.any():
+            return self.extent(0, self.index[2].size)
+        x, y, z = (np.flatnonzero(part.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1)))
+        box = []
+        for index, found in zip(self.index, (x, y, z + layers[0]), strict=True):
+            box.append((int(np.searchsorted(index, found[0])), int(np.searchsorted(index, found[-1], side="right"))))
+        return box[0], box[1], (max(box[2][0], start), min(box[2][1], stop))
 
 
 def find_body(

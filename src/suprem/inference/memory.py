@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 from pathlib import Path
@@ -20,6 +20,7 @@ __all__ = [
     "Demand",
     "PeakMeter",
     "Plan",
+    "fits",
     "make_plan",
     "resident_bytes",
 ]
@@ -35,6 +36,7 @@ INTERPOLATED_SLICES = 32
 
 _STATM = Path("/proc/self/statm")
 _GIB = 2**30
+_DTYPES = ("float32", "float16")  # of the accumulators, the best first
 # Copies of a scan-sized mask that exist while one is made, measured and written (bytes per scan voxel, measured).
 _WRITE_BYTES = 3.0
 # A map of probabilities and its copy for a writer (bytes per scan voxel); parts of it are interpolated at a time.
@@ -158,6 +160,7 @@ class Plan:
         dtype: of the accumulators, ``"float32"`` or ``"float16"``.
         blends: what is accumulated, ``"features"`` or ``"logits"``.
         channels: how many channels of it.
+        patch_size: voxels (x, y, z) of a window.
         windows: windows to run.
         skipped: windows left out because they lie outside the body.
         limit: the memory allowed, ``None`` for no limit.
@@ -170,6 +173,7 @@ class Plan:
     dtype: str
     blends: str
     channels: int
+    patch_size: tuple[int, int, int]
     windows: int
     skipped: int
     limit: int | None
@@ -185,7 +189,8 @@ class Plan:
         """The plan in words, one purpose per line, sizes in GiB."""
         limit = "no limit" if self.limit is None else f"limit {self.limit / _GIB:.2f} GiB"
         lines = [
-            f"{self.windows} windows ({self.skipped} outside the body skipped), {self.window_batch} at a time; "
+            f"{self.windows} windows of {' x '.join(map(str, self.patch_size))} voxels ({self.skipped} outside the "
+            f"body skipped), {self.window_batch} at a time; "
             f"{self.channels} channels of {self.blends} in {self.dtype}, {self.slab_height} layers open",
             f"Memory: {self.peak_bytes / _GIB:.2f} GiB expected, {limit}",
         ]
@@ -221,25 +226,40 @@ def make_plan(demand: Demand, max_ram: str | int | None, *, batches: tuple[int, 
     Raises:
         ConfigurationError: nothing fits; the message says how much would.
     """
-    limit = None if max_ram is None else parse_size(max_ram)
-    plans = [_plan(demand, dtype, batch, limit) for dtype in ("float32", "float16") for batch in batches]
-    on_device = [plan for plan in plans if plan.device_bytes <= _DEVICE_FRACTION * (demand.device_free or 0)]
-    if demand.device_free is not None and not on_device:
+    limit, plans = _plans(demand, max_ram, batches, _DTYPES)
+    on_device = [plan for plan in plans if _fits_device(plan, demand)]
+    if not on_device:
         least = min(plan.device_bytes for plan in plans)
         raise ConfigurationError(
-            f"The GPU has {demand.device_free / _GIB:.2f} GiB free, but this scan needs {least / _GIB:.2f} GiB there "
-            "with this network. Free some, ask for fewer classes, or use device='cpu'."
+            f"The GPU has {(demand.device_free or 0) / _GIB:.2f} GiB free, but this scan needs {least / _GIB:.2f} GiB "
+            "there with this network. Free some, ask for fewer classes, or use device='cpu'."
         )
-    candidates = plans if demand.device_free is None else on_device
-    for plan in candidates:
+    for plan in on_device:
         if limit is None or plan.peak_bytes <= limit:
             return plan
-    least_plan = min(candidates, key=lambda plan: plan.peak_bytes)
+    least_plan = min(on_device, key=lambda plan: plan.peak_bytes)
     needed = ceil(least_plan.peak_bytes * 100 / _GIB) / 100
     raise ConfigurationError(
         f"max_ram is {max_ram}, but this scan needs at least {needed:.2f} GiB with this network. Raise max_ram to "
         f"'{needed:.2f}GiB', ask for fewer classes, or use a smaller network.\n{least_plan.describe()}"
     )
+
+
+def fits(demand: Demand, max_ram: str | int | None, *, batches: tuple[int, ...]) -> bool:
+    """Whether :func:`make_plan` would find a plan in full precision."""
+    limit, plans = _plans(demand, max_ram, batches, _DTYPES[:1])
+    return any(_fits_device(plan, demand) and (limit is None or plan.peak_bytes <= limit) for plan in plans)
+
+
+def _plans(
+    demand: Demand, max_ram: str | int | None, batches: tuple[int, ...], dtypes: Sequence[str]
+) -> tuple[int | None, list[Plan]]:
+    limit = None if max_ram is None else parse_size(max_ram)
+    return limit, [_plan(demand, dtype, batch, limit) for dtype in dtypes for batch in batches]
+
+
+def _fits_device(plan: Plan, demand: Demand) -> bool:
+    return demand.device_free is None or plan.device_bytes <= _DEVICE_FRACTION * demand.device_free
 
 
 def _plan(demand: Demand, dtype: str, batch: int, limit: int | None) -> Plan:
@@ -273,6 +293,7 @@ def _plan(demand: Demand, dtype: str, batch: int, limit: int | None) -> Plan:
         dtype=dtype,
         blends=demand.blends,
         channels=demand.channels,
+        patch_size=demand.patch_size,
         windows=demand.windows,
         skipped=demand.skipped,
         limit=limit,

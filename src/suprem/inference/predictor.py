@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -11,17 +11,18 @@ import torch
 from suprem._files import parse_size
 from suprem.errors import ConfigurationError
 from suprem.inference.blending import SMALL_WINDOW, ClassChannels, WindowNetwork
-from suprem.inference.body import find_body
+from suprem.inference.body import BodyMask, find_body
 from suprem.inference.devices import free_bytes, resolve_device, tensor_bytes, window_bytes
 from suprem.inference.engine import HostLabels, Job, Progress, Stopwatch, stream
 from suprem.inference.grid import InputBand, ModelGrid
-from suprem.inference.memory import Demand, Plan, make_plan, resident_bytes
+from suprem.inference.levels import QualityName, quality_level
+from suprem.inference.memory import Demand, Plan, fits, make_plan, resident_bytes
 from suprem.inference.on_device import BodyLookup, DeviceLabels, DeviceScan, device_bytes
 from suprem.inference.postprocessing import check_profile, postprocess
 from suprem.inference.probabilities import ProbabilitySink
 from suprem.inference.segmentation import Segmentation, matching_class
 from suprem.inference.slabs import SlabLayout
-from suprem.inference.windows import plan_windows
+from suprem.inference.windows import best_window, check_overlap, fitted_windows, plan_windows, whole
 from suprem.volumes.geometry import Volume
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ __all__ = ["Predictor"]
 
 _log = logging.getLogger(__name__)
 
-_PROFILES = ("default", "exhaustive")
 _PRECISIONS = ("float32", "bfloat16")
 _GPU_BATCHES = (8, 4, 2, 1)
 
@@ -50,17 +50,32 @@ class _Prepared:
     body_note: str
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """What a plan is made for: the scan, and the memory there was before it."""
+
+    scan: Volume
+    grid: ModelGrid
+    in_use: int
+    device_free: int | None
+    device_resident: int
+    probabilities: bool
+
+
 class Predictor:
     """Segments scans with one network; the network is moved to the device and put into evaluation mode.
 
     Args:
         network: with a :class:`~suprem.zoo.config.ModelConfig` in ``network.config``, as ``load_pretrained`` gives it.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
-        overlap: fraction of a window shared with its neighbour, at least 0 and below 1.
+        quality: a name of :data:`~suprem.inference.levels.LEVELS`: how much work is done for the last bit of accuracy.
+            ``"fast"`` and ``"balanced"`` lay few windows over the body, larger ones than the network was trained with
+            where that saves work and memory allows, and label nothing outside; ``"exhaustive"`` runs everywhere, window
+            for window as MONAI's sliding-window inference.
+        overlap: least fraction of a window shared with its neighbour, at least 0 and below 1; ``None`` for that of
+            ``quality``.
         max_ram: limit for the memory of the whole process, e.g. ``"4GiB"``; ``None`` for none. Reading the scan and
             running one window come before the plan is made, so they are not held back by it.
-        profile: ``"default"`` leaves out windows outside the body and labels nothing there; ``"exhaustive"`` runs all.
-            Inside the body both give the same.
         postprocess: a name of :func:`~suprem.inference.postprocessing.list_postprocess`.
         flip_tta: run each window mirrored as well, with left and right swapped back, and average; twice the time, and
             the memory of blended logits where features could have been blended.
@@ -87,9 +102,9 @@ class Predictor:
         network: "SegmentationNetwork",
         *,
         device: str | torch.device = "auto",
-        overlap: float = 0.5,
+        quality: QualityName = "balanced",
+        overlap: float | None = None,
         max_ram: str | int | None = "4GiB",
-        profile: Literal["default", "exhaustive"] = "default",
         postprocess: str = "none",
         flip_tta: bool = False,
         classes: Sequence[str] | None = None,
@@ -97,12 +112,13 @@ class Predictor:
         precision: Literal["float32", "bfloat16"] = "float32",
     ) -> None:
         self._config = _checked_config(network)
-        _check_choice("profile", profile, _PROFILES)
+        self._quality, self._level = quality, quality_level(quality)
         _check_choice("precision", precision, _PRECISIONS)
         check_profile(postprocess)
         if window_batch is not None and window_batch < 1:
             raise ConfigurationError(f"window_batch is {window_batch}; it must be at least 1.")
-        plan_windows((1, 1, 1), (1, 1, 1), overlap)  # refuses a wrong overlap before anything is read
+        self._overlap = self._level.overlap if overlap is None else overlap
+        check_overlap(self._overlap)
         if max_ram is not None:
             parse_size(max_ram)
         chosen = _chosen(self._config, classes)
@@ -112,17 +128,18 @@ class Predictor:
         self._network = WindowNetwork(network.to(self.device).eval(), self._channels, flip=flip_tta, mixed=mixed)
         self._weights_bytes = tensor_bytes(network)
         self._load_report = network.load_report
-        self._overlap, self._max_ram, self._profile = overlap, max_ram, profile
-        self._postprocess, self._flip, self._precision = postprocess, flip_tta, precision
-        self._batches = (window_batch,) if window_batch else self._default_batches()
+        self._max_ram, self._postprocess, self._flip, self._precision = max_ram, postprocess, flip_tta, precision
+        self._window_batch, self._step = window_batch, network.divisor
         self._window_bytes: int | None = None
 
-    def _default_batches(self) -> tuple[int, ...]:
+    def _batches(self, patch_size: tuple[int, int, int]) -> tuple[int, ...]:
         """Window batches to consider, the fastest first."""
+        if self._window_batch:
+            return (self._window_batch,)
         if self.device.type != "cpu":
             return _GPU_BATCHES
         # Large windows gain nothing from company on a CPU (measured).
-        return (2, 1) if prod(self._config.preprocessing.patch_size) <= SMALL_WINDOW else (1,)
+        return (2, 1) if prod(patch_size) <= SMALL_WINDOW else (1,)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -144,8 +161,8 @@ class Predictor:
         """Everything but the network and the scan that decides the result; holds only what JSON can."""
         return {
             "classes": list(self.classes),
+            "quality": self._quality,
             "overlap": self._overlap,
-            "profile": self._profile,
             "postprocess": self._postprocess,
             "flip_tta": self._flip,
             "precision": self._precision,
@@ -207,20 +224,24 @@ class Predictor:
         with clock.measure("copy"):
             if self._on_device(resident, device_free):
                 there = DeviceScan(volume, grid, self.device)
-        body, note = None, "not looked for: the exhaustive profile runs everywhere"
-        if self._profile == "default":
+        body, note = None, "not looked for: the exhaustive level runs everywhere"
+        if self._level.fitted:
             with clock.measure("body"):
                 body = find_body(volume, grid, there.block_means if there else None)
             note = "found" if body is not None else "none found, so the whole volume was run"
-        windows = plan_windows(grid.shape, contract.patch_size, self._overlap, mirror=self._flip)
-        kept = [w for w in windows if body is None or body.touches(w.start, contract.patch_size)]
         with clock.measure("input"):
             source = there.input(contract.hu_window) if there else InputBand(volume, grid, contract.hu_window)
+        with clock.measure("plan"):
+            if self._window_bytes is None:
+                self._window_bytes = window_bytes(self._network, contract.patch_size, self.device)
+            facts = _Facts(volume, grid, in_use, device_free, resident if there else 0, probabilities is not None)
+            layout, demand = self._laid_out(facts, body)
+            plan = make_plan(demand, self._max_ram, batches=self._batches(layout.patch_size))
         job = Job(
             scan=volume,
             grid=grid,
             source=source,
-            layout=SlabLayout(grid.shape, contract.patch_size, kept),
+            layout=layout,
             network=self._network,
             channels=self._channels,
             device=self.device,
@@ -235,35 +256,50 @@ class Predictor:
             sound=torch.ones((), dtype=torch.bool, device=self.device),
             probabilities=probabilities,
         )
-        with clock.measure("plan"):
-            if self._window_bytes is None:
-                self._window_bytes = window_bytes(self._network, contract.patch_size, self.device)
-            demand = self._demand(job, len(windows) - len(kept), in_use, device_free, resident if there else 0)
-            plan = make_plan(demand, self._max_ram, batches=self._batches)
-        return _Prepared(job, plan, len(windows) - len(kept), note)
+        return _Prepared(job, plan, demand.skipped, note)
+
+    def _laid_out(self, facts: _Facts, body: BodyMask | None) -> tuple[SlabLayout, Demand]:
+        """The windows that are the least work of those whose memory is allowed; of the trained size where none is."""
+        shape, patch = facts.grid.shape, self._config.preprocessing.patch_size
+        if not self._level.fitted:
+            layout = SlabLayout(shape, patch, plan_windows(shape, patch, self._overlap, mirror=self._flip))
+            return layout, self._demand(facts, layout, 0)
+        extent = body.extent if body is not None else whole(shape)
+        growth = self._level.growth
+        for share in (1.0, 0.5, 0.0):
+            size = best_window(shape, patch, self._overlap, extent, growth=1 + share * (growth - 1), divisor=self._step)
+            windows = fitted_windows(shape, size, self._overlap, extent, mirror=self._flip)
+            kept = [w for w in windows if body is None or body.touches(w.start, size)]
+            layout = SlabLayout(shape, size, kept)
+            demand = self._demand(facts, layout, len(windows) - len(kept))
+            if fits(demand, self._max_ram, batches=self._batches(size)):
+                break
+        return layout, demand
 
     def _on_device(self, resident: int, free: int | None) -> bool:
         """Whether scan, input and labels go to the GPU: they must leave most of it to the network."""
         return free is not None and resident <= _RESIDENT_FRACTION * free
 
-    def _demand(self, job: Job, skipped: int, in_use: int, device_free: int | None, resident: int) -> Demand:
+    def _demand(self, facts: _Facts, layout: SlabLayout, skipped: int) -> Demand:
+        # Activations grow with the voxels of a window.
+        growth = prod(layout.patch_size) / prod(self._config.preprocessing.patch_size)
         return Demand(
-            model_shape=job.grid.shape,
-            scan_shape=job.grid.scan_shape,
-            in_use=in_use,
-            scan_bytes=job.scan.array.nbytes,
+            model_shape=facts.grid.shape,
+            scan_shape=facts.grid.scan_shape,
+            in_use=facts.in_use,
+            scan_bytes=facts.scan.array.nbytes,
             weights_bytes=self._weights_bytes,
-            label_bytes=job.channels.store_bytes(job.grid.shape),
-            patch_size=job.layout.patch_size,
-            channels=job.network.channels,
-            blends=job.network.blends,
-            window_bytes=self._window_bytes or 0,
-            open_voxels=job.layout.peak_voxels,
-            device_free=device_free,
-            device_resident=resident,
+            label_bytes=self._channels.store_bytes(facts.grid.shape),
+            patch_size=layout.patch_size,
+            channels=self._network.channels,
+            blends=self._network.blends,
+            window_bytes=ceil(growth * (self._window_bytes or 0)),
+            open_voxels=layout.peak_voxels,
+            device_free=facts.device_free,
+            device_resident=facts.device_resident,
             postprocess=self._postprocess != "none",
-            probabilities=job.probabilities is not None,
-            windows=len(job.layout.windows),
+            probabilities=facts.probabilities,
+            windows=len(layout.windows),
             skipped=skipped,
         )
 
@@ -274,7 +310,12 @@ class Predictor:
             "device": str(self.device),
             **self.settings,
             "body": prepared.body_note,
-            "windows": {"total": run + prepared.skipped, "run": run, "skipped": prepared.skipped},
+            "windows": {
+                "total": run + prepared.skipped,
+                "run": run,
+                "skipped": prepared.skipped,
+                "size": list(job.layout.patch_size),
+            },
             "model_grid": {"shape": list(job.grid.shape), "spacing_mm": list(job.grid.spacing_mm)},
             "plan": prepared.plan.to_dict(),
         }

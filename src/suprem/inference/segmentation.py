@@ -44,7 +44,7 @@ class Segmentation:
         classes: canonical names of the predicted structures.
         exclusive: a voxel belongs to one structure at most.
         scan: the scan as it was given.
-        info: how it was made: model, profile, windows run and skipped, memory plan, seconds per phase, post-processing.
+        info: how it was made: model, quality, windows run and skipped, memory plan, seconds per phase, post-processing.
             Holds only what JSON can.
         undecided_ml: structure -> millilitres in which the network was close to its decision threshold, before any
             post-processing; empty where that is not known.

@@ -1,15 +1,38 @@
-"""Where the sliding windows lie and how their voxels are weighted: the rules of MONAI's sliding-window inference."""
+"""Where the sliding windows lie and how their voxels are weighted.
+
+Over a whole volume they follow the rules of MONAI's sliding-window inference, over a body they are as few as its extent
+allows.
+"""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby, product
 from typing import NamedTuple
 
 import torch
 
 from suprem.errors import ConfigurationError
 
-__all__ = ["Window", "importance_map", "in_batches", "plan_windows", "window_starts"]
+__all__ = [
+    "Box",
+    "Extent",
+    "Window",
+    "best_window",
+    "check_overlap",
+    "fitted_windows",
+    "importance_map",
+    "in_batches",
+    "plan_windows",
+    "spread_starts",
+    "whole",
+    "window_starts",
+]
+
+Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+"""First voxel and the one behind the last, along x, y and z."""
+
+Extent = Callable[[int, int], Box]
+"""The smallest box around a body between two layers; without one in them, the box around all of it."""
 
 _SIGMA_SCALE = 0.125
 _MIN_WEIGHT = 1e-3
@@ -69,14 +92,122 @@ def plan_windows(
     Raises:
         ConfigurationError: ``overlap`` is outside [0, 1).
     """
-    if not 0 <= overlap < 1:
-        raise ConfigurationError(f"overlap is {overlap}; it must be at least 0 and below 1, usually 0.5.")
+    check_overlap(overlap)
     xs, ys, zs = (window_starts(n, p, overlap) for n, p in zip(shape, patch_size, strict=True))
     found = [Window(z, x, y) for z in zs for x in xs for y in ys]
     if mirror:
         flipped = [shape[0] - patch_size[0] - x for x in xs]
         found += [Window(z, x, y, mirrored=True) for z in zs for x in flipped for y in ys]
     return tuple(sorted(found))
+
+
+def check_overlap(overlap: float) -> None:
+    """Refuses what no windows can overlap by.
+
+    Raises:
+        ConfigurationError: ``overlap`` is outside [0, 1).
+    """
+    if not 0 <= overlap < 1:
+        raise ConfigurationError(f"overlap is {overlap}; it must be at least 0 and below 1, usually 0.25 to 0.5.")
+
+
+def spread_starts(low: int, high: int, volume: int, patch: int, overlap: float) -> tuple[int, ...]:
+    """First voxels of the fewest windows that cover ``low:high`` along one axis of ``volume`` voxels, evenly spread.
+
+    A single window lies around the middle of the range, moved so that it does not reach beyond the volume unless it is
+    longer than that.
+
+    Example:
+        >>> spread_starts(10, 190, 200, 96, 0.25), spread_starts(10, 80, 200, 96, 0.25), spread_starts(0, 75, 75, 96, 0)
+        ((10, 52, 94), (0,), (-10,))
+    """
+    size = high - low
+    if size <= patch:
+        if volume <= patch:
+            return (-((patch - volume) // 2),)
+        return (min(max(low - (patch - size) // 2, 0), volume - patch),)
+    count = _count(size, patch, overlap)
+    return tuple(low + round(i * (size - patch) / (count - 1)) for i in range(count))
+
+
+def _count(size: int, patch: int, overlap: float) -> int:
+    """The fewest windows that cover ``size`` voxels with the overlap."""
+    return max(0, math.ceil((size - patch) / max(1, int(patch * (1 - overlap))))) + 1
+
+
+def fitted_windows(
+    shape: Sequence[int],
+    patch_size: Sequence[int],
+    overlap: float,
+    extent: Extent,
+    *,
+    mirror: bool = False,
+) -> tuple[Window, ...]:
+    """The fewest windows that cover a body with the overlap, from the feet to the head.
+
+    They are spread evenly, along z over the whole body and in each of these layers over what the body takes up there.
+
+    Args:
+        shape: voxels (X, Y, Z) of the volume.
+        patch_size: voxels (x, y, z) of a window.
+        overlap: least fraction of a window shared with its neighbour, at least 0 and below 1.
+        extent: where the body is.
+        mirror: add the windows that a left-right mirrored body would be given, at their mirrored positions.
+    """
+    width, depth, height = patch_size
+    found = []
+    for z, ((low, high), (back, front)) in _layers(shape, height, overlap, extent):
+        xs = [(x, False) for x in spread_starts(low, high, shape[0], width, overlap)]
+        if mirror:
+            seen = spread_starts(shape[0] - high, shape[0] - low, shape[0], width, overlap)
+            xs += [(shape[0] - width - x, True) for x in seen]
+        ys = spread_starts(back, front, shape[1], depth, overlap)
+        found += [Window(z, x, y, mirrored) for x, mirrored in xs for y in ys]
+    return tuple(sorted(found))
+
+
+def whole(shape: Sequence[int]) -> Extent:
+    """The extent of what fills a volume of ``shape``."""
+    return lambda start, stop: ((0, shape[0]), (0, shape[1]), (start, stop))
+
+
+def best_window(
+    shape: Sequence[int],
+    patch_size: Sequence[int],
+    overlap: float,
+    extent: Extent,
+    *,
+    growth: float,
+    divisor: int,
+) -> tuple[int, int, int]:
+    """The window with which :func:`fitted_windows` puts the fewest voxels through a network; of equals the smallest.
+
+    Args:
+        shape: voxels (X, Y, Z) of the volume.
+        patch_size: voxels (x, y, z) of the smallest window.
+        overlap: least fraction of a window shared with its neighbour, at least 0 and below 1.
+        extent: where the body is.
+        growth: how many times longer a window may be along each axis, at least 1.
+        divisor: sizes must be multiples of this.
+    """
+    xs, ys, zs = (range(patch, int(patch * growth) + 1, divisor) for patch in patch_size)
+    best: tuple[int, tuple[int, int, int]] | None = None
+    for z in zs:
+        layers = [[high - low for low, high in plane] for _, plane in _layers(shape, z, overlap, extent)]
+        for x, y in product(xs, ys):
+            count = sum(_count(width, x, overlap) * _count(depth, y, overlap) for width, depth in layers)
+            found = (count * x * y * z, (x, y, z))
+            best = min(best, found) if best else found
+    return (patch_size[0], patch_size[1], patch_size[2]) if best is None else best[1]
+
+
+def _layers(
+    shape: Sequence[int], height: int, overlap: float, extent: Extent
+) -> Iterator[tuple[int, tuple[tuple[int, int], tuple[int, int]]]]:
+    """First layer of the windows that share their layers, and what the body takes up there along x and y."""
+    for z in spread_starts(*extent(0, shape[2])[2], shape[2], height, overlap):
+        x, y, _ = extent(max(z, 0), min(z + height, shape[2]))
+        yield z, (x, y)
 
 
 def in_batches(windows: Iterable[Window], batch: int) -> Iterator[list[Window]]:

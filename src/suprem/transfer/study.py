@@ -122,7 +122,7 @@ class Scoring:
         references: folder of their masks, in a layout of :func:`suprem.evaluation.masks.find_masks`.
         reference_numbering: of references that are label maps.
         window: voxels (x, y, z) of a window; ``None`` takes the patch size of the training.
-        overlap: of neighbouring windows.
+        overlap: of neighbouring windows, which lie over the whole scan.
         tolerance_mm: of the normalised surface distance.
     """
 

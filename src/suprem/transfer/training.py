@@ -275,7 +275,7 @@ def _scores(study: Study, task: SegmentationTask, exported: Path, device: str) -
     if study.scoring.window is not None and network.config is not None:
         contract = replace(network.config.preprocessing, patch_size=study.scoring.window)
         network.config = replace(network.config, preprocessing=contract)
-    predictor = Predictor(network, device=device, overlap=study.scoring.overlap, max_ram=None)
+    predictor = Predictor(network, device=device, quality="exhaustive", overlap=study.scoring.overlap, max_ram=None)
     rows = []
     for case in scored_cases(study):
         rows += case.scores(predictor, task.classes, study.scoring.tolerance_mm)

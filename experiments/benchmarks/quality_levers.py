@@ -1,0 +1,194 @@
+"""What the levels of quality, and each lever in them, cost in accuracy and save in work.
+
+```
+python experiments/phantom/export.py experiments/phantom/segresnet_3mm.safetensors --recipe gpu --out segresnet.phantom
+python experiments/benchmarks/quality_levers.py local-dir:segresnet.phantom segresnet_tiny.phantom
+```
+
+Every scan is run with every setting in turn, so that what else the machine does hits all of them; seconds are those of
+the processor, not of the clock. Scans are synthetic CTs that no network was trained with (seeds from 9000 on, 2.5 x 2.5 x
+3 mm), and any CTs given with ``--scans``, for which only the agreement is measured. Rows are kept: a second run goes on.
+Writes results_quality_levers_cases.csv, a row per network, setting and scan, and results_quality_levers.csv, the means.
+"""
+
+import argparse
+import csv
+import time
+from collections.abc import Iterable
+from functools import partial
+from itertools import chain
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+
+from suprem import load_pretrained
+from suprem.evaluation.metrics import dice
+from suprem.inference import Predictor
+from suprem.inference.body import find_body
+from suprem.inference.grid import ModelGrid
+from suprem.inference.levels import LEVELS, QualityLevel
+from suprem.inference.segmentation import Segmentation
+from suprem.phantom import PhantomCase, generate
+from suprem.volumes.geometry import Volume
+from suprem.volumes.io import read_ct
+
+CASES = Path(__file__).with_name("results_quality_levers_cases.csv")
+TARGET = Path(__file__).with_name("results_quality_levers.csv")
+SPACING_MM = (2.5, 2.5, 3.0)
+REFERENCE = "exhaustive"
+SETTINGS = {
+    REFERENCE: LEVELS[REFERENCE],
+    "over the body, overlap 0.5": QualityLevel(0.5, True),
+    "over the body, overlap 0.25": QualityLevel(0.25, True),
+    "over the body, overlap 0.125": QualityLevel(0.125, True),
+    "the same, windows up to 1.25 times as long": QualityLevel(0.25, True, 1.25),
+    "balanced": LEVELS["balanced"],
+    "fast": LEVELS["fast"],
+}
+FIELDS = ("network", "scan", "setting", "dsc", "agreement", "calls", "window", "voxels", "body_voxels")
+FIELDS += ("seconds", "network_s")
+
+
+def body_voxels(scan: Volume, spacing_mm: tuple[float, float, float] | None) -> int:
+    """Voxels of the model's grid inside the patient."""
+    grid = ModelGrid.of(scan, spacing_mm)
+    body = find_body(scan, grid)
+    return prod(grid.shape) if body is None else int(body.coarse[np.ix_(*body.index)].sum())
+
+
+def with_level(predictor: Predictor, level: QualityLevel) -> Predictor:
+    """The predictor with a level of its own."""
+    predictor._level, predictor._overlap = level, level.overlap
+    return predictor
+
+
+def agreement(one: Segmentation, other: Segmentation) -> float:
+    """Mean Dice coefficient between two predictions, over the structures that either has."""
+    pairs = [(one.grid_mask(name), other.grid_mask(name)) for name in one.classes]
+    return float(np.mean([dice(a, b) for a, b in pairs if a.any() or b.any()]))
+
+
+def rows(
+    network: str, predictor: Predictor, name: str, source: Volume | PhantomCase, settings: Iterable[str]
+) -> Iterable[dict[str, Any]]:
+    """One row per setting; the first is the one that the others are compared with."""
+    case = source if isinstance(source, PhantomCase) else None
+    scan = source.ct if isinstance(source, PhantomCase) else source
+    inside = body_voxels(scan, predictor.config.preprocessing.spacing_mm)
+    reference = None
+    predictor.plan(scan)  # what a first call takes is in no row
+    for setting in settings:
+        start = time.process_time()
+        found = with_level(predictor, SETTINGS[setting]).predict(scan)
+        seconds = time.process_time() - start
+        reference = reference or found
+        windows, clock = found.info["windows"], found.info["seconds"]
+        scores = [dice(found.mask(name), case.mask(name)) for name in case.structures] if case else []
+        yield {
+            "network": network,
+            "scan": name,
+            "setting": setting,
+            "dsc": f"{np.mean(scores):.5f}" if scores else "",
+            "agreement": f"{agreement(found, reference):.5f}",
+            "calls": windows["run"],
+            "window": "x".join(map(str, windows["size"])),
+            "voxels": windows["run"] * prod(windows["size"]),
+            "body_voxels": inside,
+            "seconds": f"{seconds:.2f}",
+            "network_s": f"{clock['network'] / clock['total'] * seconds:.2f}",
+        }
+
+
+def interval(differences: list[float]) -> tuple[float, float]:
+    """Half width of the 95 % interval of a mean of paired differences, and their standard deviation."""
+    deviation = float(np.std(differences, ddof=1))
+    return float(stats.t.ppf(0.975, len(differences) - 1)) * deviation / len(differences) ** 0.5, deviation
+
+
+def summary(found: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Means over the scans of one kind, per network and setting, beside the exhaustive level."""
+    table = []
+    for network, real in sorted({(row["network"], not row["dsc"]) for row in found}):
+        own = [row for row in found if row["network"] == network and (not row["dsc"]) == real]
+        by_scan = {row["scan"]: row for row in own if row["setting"] == REFERENCE}
+        for setting in SETTINGS:
+            mine = [row for row in own if row["setting"] == setting]
+            pairs = [(row, by_scan[row["scan"]]) for row in mine]
+            if not pairs:
+                continue
+            line = {
+                "network": network,
+                "scans": f"{len(pairs)} {'CTs' if real else 'phantoms'}",
+                "setting": setting,
+                "dsc": "" if real else f"{np.mean([float(row['dsc']) for row in mine]):.4f}",
+                "dsc_difference": "",
+                "interval_95": "",
+                "agreement": f"{np.mean([float(row['agreement']) for row in mine]):.4f}",
+                "least_agreement": f"{min(float(row['agreement']) for row in mine):.4f}",
+                "calls": f"{np.mean([int(row['calls']) for row in mine]):.1f}",
+                "voxels_per_body_voxel": f"{np.mean([int(r['voxels']) / int(r['body_voxels']) for r in mine]):.2f}",
+                "voxels_ratio": f"{np.mean([int(a['voxels']) / int(b['voxels']) for a, b in pairs]):.2f}",
+                "time_ratio": f"{np.median([float(a['seconds']) / float(b['seconds']) for a, b in pairs]):.2f}",
+            }
+            if not real and setting != REFERENCE and len(pairs) > 1:
+                differences = [float(a["dsc"]) - float(b["dsc"]) for a, b in pairs]
+                half, _ = interval(differences)
+                mean = float(np.mean(differences))
+                line["dsc_difference"] = f"{mean:+.4f}"
+                line["interval_95"] = f"{mean - half:+.4f} to {mean + half:+.4f}"
+            table.append(line)
+    return table
+
+
+def write(path: Path, lines: list[dict[str, str]], fields: Iterable[str]) -> None:
+    """A CSV file."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, list(fields), lineterminator="\n")
+        table.writeheader()
+        table.writerows(lines)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="+", help="as for load_pretrained")
+    parser.add_argument("--seeds", type=int, nargs=2, default=(9000, 9012), metavar=("FIRST", "BEHIND"))
+    parser.add_argument("--scans", type=Path, nargs="*", default=[], help="CTs, for the agreement alone")
+    parser.add_argument(
+        "--settings", nargs="*", choices=SETTINGS, default=list(SETTINGS), help="the first is compared with"
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=CASES, help="rows per scan; the means go beside it")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    found: list[dict[str, Any]] = []
+    if options.out.exists():
+        with options.out.open(encoding="utf-8") as file:
+            found = list(csv.DictReader(file))
+    done = {(row["network"], row["scan"]) for row in found}
+    predictors = {}
+    for source in options.networks:
+        predictor = Predictor(load_pretrained(source), device="cpu")
+        predictors[predictor.config.name] = predictor
+    cases = ((f"phantom {seed}", partial(generate, seed, spacing_mm=SPACING_MM)) for seed in range(*options.seeds))
+    scans = ((path.name, partial(read_ct, path)) for path in options.scans)
+    for name, make in chain(cases, scans):
+        missing = [network for network in predictors if (network, name) not in done]
+        scan = make() if missing else None
+        for network in missing:
+            for row in rows(network, predictors[network], name, scan, options.settings):
+                found.append(row)
+                print(*row.values(), sep=" | ", flush=True)
+            write(options.out, found, FIELDS)
+    table = summary(found)
+    write(options.out.with_name(options.out.name.replace("_cases", "")), table, table[0])
+    for line in table:
+        print(*line.values(), sep=" | ")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""How much of a scan is put through the network: three named levels of quality, and what each of them means."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from suprem.errors import ConfigurationError
+
+__all__ = ["LEVELS", "QualityLevel", "QualityName", "quality_level"]
+
+QualityName = Literal["fast", "balanced", "exhaustive"]
+
+
+@dataclass(frozen=True)
+class QualityLevel:
+    """What a level of quality asks for.
+
+    Attributes:
+        overlap: least fraction of a window shared with its neighbour along each axis.
+        fitted: windows lie evenly where the body is, and nothing is labelled outside of it; otherwise they lie over the
+            whole volume, where MONAI's sliding-window inference has them.
+        growth: how much longer than the trained window a window may be along each axis, where that saves work.
+    """
+
+    overlap: float
+    fitted: bool
+    growth: float = 1.0
+
+
+LEVELS: dict[str, QualityLevel] = {
+    "fast": QualityLevel(overlap=0.125, fitted=True, growth=1.75),
+    "balanced": QualityLevel(overlap=0.25, fitted=True, growth=1.5),
+    "exhaustive": QualityLevel(overlap=0.5, fitted=False),
+}
+"""Name -> what it asks for, from the quickest to the most thorough."""
+
+
+def quality_level(name: str) -> QualityLevel:
+    """The level called ``name``.
+
+    Raises:
+        ConfigurationError: no level is called that.
+
+    Example:
+        >>> quality_level("exhaustive").overlap
+        0.5
+    """
+    if name not in LEVELS:
+        raise ConfigurationError(f"quality is {name!r}; it must be one of {', '.join(map(repr, LEVELS))}.")
+    return LEVELS[name]
