@@ -3,12 +3,14 @@
 ```
 python experiments/phantom/export.py experiments/phantom/segresnet_3mm.safetensors --recipe gpu --out segresnet.phantom
 python experiments/benchmarks/quality_levers.py local-dir:segresnet.phantom segresnet_tiny.phantom
+python experiments/benchmarks/quality_levers.py --work       # counts windows only, and runs no network
 ```
 
 Every scan is run with every setting in turn, so that what else the machine does hits all of them; seconds are those of
-the processor, not of the clock. Scans are synthetic CTs that no network was trained with (seeds from 9000 on, 2.5 x 2.5 x
-3 mm), and any CTs given with ``--scans``, for which only the agreement is measured. Rows are kept: a second run goes on.
-Writes results_quality_levers_cases.csv, a row per network, setting and scan, and results_quality_levers.csv, the means.
+the processor, not of the clock. Scans are synthetic CTs that no network was trained with (seeds from 9000 on, 2.5 x 2.5
+x 3 mm), and any CTs given with ``--scans``, for which only the agreement is measured. Rows are kept: a second run goes
+on. Writes results_quality_levers_cases.csv, a row per network, setting and scan, and results_quality_levers.csv, the
+means; with ``--work`` results_quality_work.csv.
 """
 
 import argparse
@@ -32,6 +34,7 @@ from suprem.inference.body import find_body
 from suprem.inference.grid import ModelGrid
 from suprem.inference.levels import LEVELS, QualityLevel
 from suprem.inference.segmentation import Segmentation
+from suprem.inference.windows import best_window, fitted_windows, plan_windows, whole
 from suprem.phantom import PhantomCase, generate
 from suprem.volumes.geometry import Volume
 from suprem.volumes.io import read_ct
@@ -42,12 +45,12 @@ SPACING_MM = (2.5, 2.5, 3.0)
 REFERENCE = "exhaustive"
 SETTINGS = {
     REFERENCE: LEVELS[REFERENCE],
+    "balanced": LEVELS["balanced"],
+    "fast": LEVELS["fast"],
     "over the body, overlap 0.5": QualityLevel(0.5, True),
     "over the body, overlap 0.25": QualityLevel(0.25, True),
     "over the body, overlap 0.125": QualityLevel(0.125, True),
-    "the same, windows up to 1.25 times as long": QualityLevel(0.25, True, 1.25),
-    "balanced": LEVELS["balanced"],
-    "fast": LEVELS["fast"],
+    "overlap 0.25, windows up to 1.5 times as long": QualityLevel(0.25, True, 1.5),
 }
 FIELDS = ("network", "scan", "setting", "dsc", "agreement", "calls", "window", "voxels", "body_voxels")
 FIELDS += ("seconds", "network_s")
@@ -58,6 +61,50 @@ def body_voxels(scan: Volume, spacing_mm: tuple[float, float, float] | None) -> 
     grid = ModelGrid.of(scan, spacing_mm)
     body = find_body(scan, grid)
     return prod(grid.shape) if body is None else int(body.coarse[np.ix_(*body.index)].sum())
+
+
+WORK = Path(__file__).with_name("results_quality_work.csv")
+CONTRACTS = {"1.5 mm, windows of 96": (1.5, 96), "3 mm, windows of 96": (3.0, 96), "4 mm, windows of 48": (4.0, 48)}
+"""Spacing and window of the published networks, of the SegResNet and of the bundled network of the phantoms."""
+
+
+def planned(scan: Volume, spacing: float, patch: int) -> Iterable[tuple[str, int, int]]:
+    """Setting, windows and voxels through a network per scan; nothing is run."""
+    grid = ModelGrid.of(scan, (spacing,) * 3)
+    body, trained = find_body(scan, grid), (patch,) * 3
+    extent = body.extent if body is not None else whole(grid.shape)
+    for setting, level in SETTINGS.items():
+        size, windows = trained, plan_windows(grid.shape, trained, level.overlap)
+        if level.fitted:
+            size = best_window(grid.shape, trained, level.overlap, extent, growth=level.growth, divisor=8)
+            windows = fitted_windows(grid.shape, size, level.overlap, extent)
+            windows = tuple(w for w in windows if body is None or body.touches(w.start, size))
+        yield setting, len(windows), len(windows) * prod(size)
+
+
+def work(scans: Iterable[Volume]) -> list[dict[str, str]]:
+    """Windows and voxels through a network, per contract and setting, as means over the scans."""
+    found: dict[tuple[str, str], list[tuple[int, float, float]]] = {}
+    for scan in scans:
+        for contract, (spacing, patch) in CONTRACTS.items():
+            inside, rows = body_voxels(scan, (spacing,) * 3), list(planned(scan, spacing, patch))
+            for setting, count, voxels in rows:
+                found.setdefault((contract, setting), []).append((count, voxels / inside, voxels / rows[0][2]))
+    table = []
+    for (contract, setting), values in found.items():
+        calls, per_voxel, ratio = (np.array(part) for part in zip(*values, strict=True))
+        table.append(
+            {
+                "contract": contract,
+                "setting": setting,
+                "scans": str(len(values)),
+                "calls": f"{calls.mean():.1f}",
+                "voxels_per_body_voxel": f"{per_voxel.mean():.2f}",
+                "voxels_ratio": f"{ratio.mean():.2f}",
+                "largest_ratio": f"{ratio.max():.2f}",
+            }
+        )
+    return table
 
 
 def with_level(predictor: Predictor, level: QualityLevel) -> Predictor:
@@ -155,7 +202,8 @@ def write(path: Path, lines: list[dict[str, str]], fields: Iterable[str]) -> Non
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="+", help="as for load_pretrained")
+    parser.add_argument("networks", nargs="*", help="as for load_pretrained")
+    parser.add_argument("--work", action="store_true", help="count windows, run none")
     parser.add_argument("--seeds", type=int, nargs=2, default=(9000, 9012), metavar=("FIRST", "BEHIND"))
     parser.add_argument("--scans", type=Path, nargs="*", default=[], help="CTs, for the agreement alone")
     parser.add_argument(
@@ -165,6 +213,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=CASES, help="rows per scan; the means go beside it")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.work:
+        phantoms = (generate(seed, spacing_mm=SPACING_MM).ct for seed in range(*options.seeds))
+        table = work(chain(phantoms, map(read_ct, options.scans)))
+        write(WORK, table, table[0])
+        return
     found: list[dict[str, Any]] = []
     if options.out.exists():
         with options.out.open(encoding="utf-8") as file:

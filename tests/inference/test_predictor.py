@@ -1,4 +1,4 @@
-"""The engine against MONAI's own pipeline on the same grid, and what the profiles and options promise."""
+"""The engine against MONAI's own pipeline on the same grid, and what the levels of quality and options promise."""
 
 import json
 import re
@@ -164,17 +164,31 @@ def test_the_levels_blend_what_monai_would_blend_of_the_same_windows():
 
 
 def test_less_memory_gives_smaller_windows_before_it_gives_half_precision():
-    network, scan = network_of(3, patch=(16, 16, 16)), noise((46, 46, 46), (2.0, 2.0, 2.0))
-    free = predict(network, scan, quality="balanced", overlap=0.0)
-    predictor = Predictor(network, device="cpu", overlap=0.0, max_ram=None)
+    network, scan = network_of(3, patch=(16, 16, 16)), noise((20, 20, 20), (2.0, 2.0, 2.0))
+    predictor = Predictor(network, device="cpu", max_ram=None, window_batch=1)
     predictor._window_bytes = 2**30  # as if the network were large
     wide = predictor.plan(scan)
-    assert tuple(wide.patch_size) == tuple(free.info["windows"]["size"]) == (24, 24, 24)
-    predictor._max_ram = int(wide.peak_bytes - 2 * 2**30)
+    assert wide.patch_size == (20, 20, 20)
+    assert wide.windows == 1
+    predictor._max_ram = wide.peak_bytes - 2**29
     narrow = predictor.plan(scan)
-    assert np.prod(narrow.patch_size) < np.prod(wide.patch_size)
+    assert narrow.patch_size == (16, 16, 16)
+    assert narrow.windows == 8
     assert narrow.peak_bytes <= predictor._max_ram
     assert narrow.dtype == "float32"
+
+
+def test_memory_is_estimated_by_an_eighth_of_a_window_and_measured_where_that_is_too_much():
+    network, scan = network_of(3, patch=(16, 16, 16)), noise((30, 30, 30), (2.0, 2.0, 2.0))
+    sizes = []
+    forward_features = network.forward_features
+    network.forward_features = lambda images: (sizes.append(tuple(images.shape[2:])), forward_features(images))[1]
+    Predictor(network, device="cpu", max_ram=None).plan(scan)
+    assert sizes == [(8, 8, 8)]
+    sizes.clear()
+    with pytest.raises(ConfigurationError, match="at least"):
+        Predictor(network, device="cpu", max_ram="16MiB").plan(scan)
+    assert sizes == [(8, 8, 8), (16, 16, 16)]
 
 
 def test_without_a_body_the_whole_volume_is_run():

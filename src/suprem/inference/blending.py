@@ -26,6 +26,9 @@ for one of 48 x 48 x 48, 0.2 s for two, with the bundled network)."""
 _CLOSE = log(3.0)
 """Difference of two logits where one class is three times as likely as the other."""
 
+_HALF = 1.5 * 2.0**-24
+"""The largest logit whose sigmoid is one half in float32; to compare with it saves the exponential."""
+
 
 class ClassChannels:
     """Which output channels are needed for the classes that were asked for.
@@ -75,7 +78,8 @@ class ClassChannels:
             near = logits.abs() < _CLOSE
             if inside is not None:
                 near &= inside
-            return near.sum(dim=1)
+            # Counting rows one by one is faster on a CPU, but would keep a GPU waiting.
+            return near.sum(dim=1) if near.is_cuda else torch.stack([torch.count_nonzero(row) for row in near])
         best, rows = logits.topk(2, dim=0)
         near = best[0] - best[1] < _CLOSE
         if inside is not None:
@@ -92,9 +96,7 @@ class ClassChannels:
         if self.exclusive:
             winner: npt.NDArray[np.int64] = logits.argmax(dim=0).cpu().numpy()
             return np.asarray(self._index[winner])
-        # The sigmoid is taken, not just the sign: rounding makes it 0.5 for the smallest positive logits.
-        present = torch.sigmoid(logits) > 0.5
-        return np.packbits(present.cpu().numpy(), axis=0, bitorder="little")
+        return np.asarray(_packed(logits > _HALF).cpu().numpy())
 
     def device_labels(self, logits: torch.Tensor) -> torch.Tensor:
         """The same as :meth:`labels` on the device of the logits, where packing by numpy would mean to wait for it.
@@ -106,10 +108,7 @@ class ClassChannels:
             kind = torch.int32 if len(self.names) > 255 else torch.uint8
             table = torch.from_numpy(self._index.astype(np.int32)).to(logits.device, kind)
             return table[logits.argmax(dim=0)]
-        bits = (torch.sigmoid(logits) > 0.5).to(torch.uint8)
-        bits = F.pad(bits, (0, 0, 0, -len(bits) % 8)).view(-1, 8, bits.shape[1])
-        powers = torch.tensor([1 << i for i in range(8)], dtype=torch.uint8, device=logits.device)
-        return (bits * powers[:, None]).sum(dim=1, dtype=torch.uint8)
+        return _packed(logits > _HALF)
 
     def probabilities(self, logits: torch.Tensor) -> npt.NDArray[np.uint8]:
         """Blended logits of :attr:`rows`, (K, V), to probabilities of :attr:`names`, uint8 (len(names), V).
@@ -119,6 +118,15 @@ class ClassChannels:
         shares = torch.softmax(logits, dim=0)[self._asked] if self.exclusive else torch.sigmoid(logits)
         # Exactly one half goes down, to the side where labels() has it.
         return np.asarray(shares.mul_(255).sub_(0.5).ceil_().to(torch.uint8).cpu().numpy())
+
+
+def _packed(present: torch.Tensor) -> torch.Tensor:
+    """Bool (K, V) as bits, the first class the lowest: uint8 (planes, V)."""
+    bits = F.pad(present.view(torch.uint8), (0, 0, 0, -len(present) % 8)).view(-1, 8, present.shape[1])
+    packed = bits[:, 0].clone()
+    for place in range(1, 8):
+        packed |= bits[:, place] << place
+    return packed
 
 
 def _mirrored_rows(config: "ModelConfig", rows: Sequence[int], exclusive: bool) -> list[int]:

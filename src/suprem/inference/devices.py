@@ -1,11 +1,12 @@
 """Where a network runs, and how much memory one window takes there."""
 
-from math import prod
+from math import ceil, prod
 from typing import TYPE_CHECKING
 
 import torch
 
 from suprem.errors import ConfigurationError
+from suprem.inference.blending import SMALL_WINDOW
 from suprem.inference.memory import PeakMeter
 
 if TYPE_CHECKING:
@@ -54,17 +55,39 @@ def tensor_bytes(network: torch.nn.Module) -> int:
 
 
 @torch.inference_mode()
-def window_bytes(network: "WindowNetwork", patch_size: tuple[int, int, int], device: torch.device) -> int:
-    """Memory that one window takes while it runs, its output included; measured by running an empty one."""
+def window_bytes(
+    network: "WindowNetwork",
+    patch_size: tuple[int, int, int],
+    device: torch.device,
+    probe: tuple[int, int, int] | None = None,
+) -> int:
+    """Memory that one window takes while it runs, its output included; measured by running an empty one.
+
+    Args:
+        network: runs it.
+        patch_size: voxels (x, y, z) of the window.
+        device: where it runs.
+        probe: voxels of a smaller window to run on a CPU instead. Activations grow with the voxels; what does not, such
+            as weights in another order, is then counted several times, so the result errs on the safe side.
+    """
+    if device.type == "cpu":
+        run = probe or patch_size
+        return ceil(prod(patch_size) / prod(run) * _cpu_bytes(network, run))
     image = torch.zeros((1, 1, *patch_size), device=device)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        network.run(image, [False])
-        return torch.cuda.max_memory_allocated(device) - before
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    network.run(image, [False])
+    return torch.cuda.max_memory_allocated(device) - before
+
+
+@torch.inference_mode()
+def _cpu_bytes(network: "WindowNetwork", patch_size: tuple[int, int, int]) -> int:
+    # A small window would be run twice at once.
+    count = 2 if prod(patch_size) <= SMALL_WINDOW else 1
+    image = torch.zeros((count, 1, *patch_size))
     with PeakMeter() as meter:
-        network.run(image, [False])
+        network.run(image, [False] * count)
     # At least five times the decoder features, for the case that the allocator still held freed memory; twelve times,
     # more than any of our networks was seen to take, where the system does not tell.
     features = 4 * network.feature_channels * prod(patch_size)
-    return max(meter.growth, 5 * features) if meter.exact else 12 * features
+    return max(ceil(meter.growth / count), 5 * features) if meter.exact else 12 * features

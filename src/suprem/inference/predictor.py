@@ -131,6 +131,12 @@ class Predictor:
         self._max_ram, self._postprocess, self._flip, self._precision = max_ram, postprocess, flip_tta, precision
         self._window_batch, self._step = window_batch, network.divisor
         self._window_bytes: int | None = None
+        self._exact = self._probe() is None or self.device.type != "cpu"
+
+    def _probe(self) -> tuple[int, int, int] | None:
+        """A window of an eighth of the voxels to measure memory with, ``None`` where the trained one is small."""
+        x, y, z = (size // 2 // self._step * self._step for size in self._config.preprocessing.patch_size)
+        return (x, y, z) if min(x, y, z) >= 2 * self._step else None
 
     def _batches(self, patch_size: tuple[int, int, int]) -> tuple[int, ...]:
         """Window batches to consider, the fastest first."""
@@ -232,10 +238,14 @@ class Predictor:
         with clock.measure("input"):
             source = there.input(contract.hu_window) if there else InputBand(volume, grid, contract.hu_window)
         with clock.measure("plan"):
-            if self._window_bytes is None:
-                self._window_bytes = window_bytes(self._network, contract.patch_size, self.device)
             facts = _Facts(volume, grid, in_use, device_free, resident if there else 0, probabilities is not None)
+            if self._window_bytes is None:
+                self._window_bytes = window_bytes(self._network, contract.patch_size, self.device, self._probe())
             layout, demand = self._laid_out(facts, body)
+            if not self._exact and not fits(demand, self._max_ram, batches=self._batches(layout.patch_size)):
+                # The estimate is generous; what a whole window takes may still be allowed.
+                self._window_bytes, self._exact = window_bytes(self._network, contract.patch_size, self.device), True
+                layout, demand = self._laid_out(facts, body)
             plan = make_plan(demand, self._max_ram, batches=self._batches(layout.patch_size))
         job = Job(
             scan=volume,
