@@ -199,7 +199,7 @@ def run_demo(seeds: range, output: Path, console: "Console") -> DemoResult:
     phantoms = _make_phantoms(seeds, output, console)
     result.seconds["phantoms"] = time.perf_counter() - clock
     clock = time.perf_counter()
-    predictor = Predictor(load_network(BUNDLED_MODEL), device="auto", max_ram="4GiB")
+    predictor = Predictor(load_network(BUNDLED_MODEL), device="auto", quality="exhaustive", max_ram="4GiB")
     with Display(console, len(seeds)) as display:
         run = predict_folder(find_scans(output / "scans"), predictor, output / "predictions", reporter=display)
     result.seconds["prediction"] = time.perf_counter() - clock
