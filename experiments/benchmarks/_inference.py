@@ -170,7 +170,9 @@ def ours(name: str, job: dict[str, Any], threads: int = 1, work: str = "predict"
 def peer(name: str, work: str, job: dict[str, Any], python: str, threads: int = 1) -> Contender:
     """A peer on a job."""
     script = str(HERE / "_peers_inference.py")
-    return Contender(name, script, work, job, python, {"OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"})
+    # The second is how many threads nnU-Net's export gives to torch, whatever else is set.
+    threaded = {"OMP_NUM_THREADS": str(threads), "nnUNet_def_n_proc": str(threads)}
+    return Contender(name, script, work, job, python, {**threaded, "PYTHONWARNINGS": "ignore"})
 
 
 def scan_file(work: Path, kind: str, shape: tuple[int, int, int]) -> Path:
