@@ -138,7 +138,9 @@ def arguments(doc: str | None) -> argparse.ArgumentParser:
 
 def table_file(options: argparse.Namespace, name: str) -> Path:
     """Where a table is written."""
-    return (options.work if options.quick else HERE) / f"results_{name}{'_half' if options.half else ''}.csv"
+    folder: Path = options.work if options.quick else HERE
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"results_{name}{'_half' if options.half else ''}.csv"
 
 
 def job_of(
