@@ -127,8 +127,7 @@ def _folders() -> Iterator[Symptom]:
 
 
 def _hub() -> Iterator[Symptom]:
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import constants, get_session
 
     from suprem.zoo._hub_errors import is_temporary
 

@@ -73,9 +73,9 @@ class ModelGrid:
         if box is not None:
             x, y, z = (self._positions(axis, part) for axis, part in enumerate(box))
             # x while the array is small, then y layer by layer, so that no second copy of the whole exists.
-            part = np.take(labels[box].T, x.index, axis=2)
-            for layer, index in zip(range(z.there.start, z.there.stop), z.index, strict=True):
-                np.take(part[index], y.index, axis=0, out=result[layer, y.there, x.there], mode="clip")
+            part = np.take(labels[box].T, x.nearest, axis=2)
+            for layer, index in zip(range(z.there.start, z.there.stop), z.nearest, strict=True):
+                np.take(part[index], y.nearest, axis=0, out=result[layer, y.there, x.there], mode="clip")
         return self.reorientation.invert(result.T)
 
     def _positions(self, axis: int, part: slice) -> "_Positions":
@@ -89,7 +89,7 @@ class _Positions(NamedTuple):
     """A range of scan voxels, and for each of them the voxel of the model grid's range that is nearest."""
 
     there: slice
-    index: npt.NDArray[np.intp]
+    nearest: npt.NDArray[np.intp]
 
 
 class InputBand:

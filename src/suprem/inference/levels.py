@@ -27,8 +27,8 @@ class QualityLevel:
 
 
 LEVELS: dict[str, QualityLevel] = {
-    "fast": QualityLevel(overlap=0.125, fitted=True, growth=1.5),
-    "balanced": QualityLevel(overlap=0.25, fitted=True, growth=1.25),
+    "fast": QualityLevel(overlap=0.25, fitted=True, growth=1.25),
+    "balanced": QualityLevel(overlap=0.5, fitted=True),
     "exhaustive": QualityLevel(overlap=0.5, fitted=False),
 }
 """Name -> what it asks for, from the quickest to the most thorough."""

@@ -74,7 +74,7 @@ def cut_across(array: npt.NDArray[Any], axis: int, index: int) -> npt.NDArray[An
 
     A copy, which does not keep the array alive. (`take` would copy the whole of an array that is turned or mirrored.)
     """
-    cut: npt.NDArray[Any] = array[(*[slice(None)] * axis, index)]
+    cut: npt.NDArray[Any] = array[(slice(None),) * axis + (index,)]
     return cut.T[::-1, ::-1].copy()
 
 

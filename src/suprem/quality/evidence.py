@@ -188,7 +188,7 @@ def _at_border(part: BoolArray, box: Box, shape: Sequence[int], spacing_mm: Spac
     for axis, (span, size) in enumerate(zip(box, shape, strict=True)):
         face_mm2 = prod(spacing_mm) / spacing_mm[axis]
         for face, reached, index in zip(_FACES[axis], (span.start == 0, span.stop == size), (0, -1), strict=True):
-            count = int(np.count_nonzero(part[(*[slice(None)] * axis, index)])) if reached else 0
+            count = int(np.count_nonzero(part[(slice(None),) * axis + (index,)])) if reached else 0
             if count:
                 faces.append(face)
                 area += count * face_mm2
