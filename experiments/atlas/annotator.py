@@ -23,19 +23,21 @@ Truth = Callable[[str], Mapping[str, npt.NDArray[np.bool_]]]
 """Masks of a case, by its key."""
 
 
-def annotate(atlas: Atlas, handout: Handout, truth: Truth, *, user: str = "annotator") -> list[ImportOutcome]:
+def annotate(
+    atlas: Atlas, handout: Handout, truth: Truth, *, user: str = "annotator", thorough: bool = False
+) -> list[ImportOutcome]:
     """Corrects and imports every case of a hand-out."""
     outcomes = []
     for case, folder in handout.folders.items():
-        correct(folder, truth(case))
+        correct(folder, truth(case), thorough=thorough)
         outcomes.append(import_case(atlas, folder, user=user))
     return outcomes
 
 
-def correct(folder: Path, truth: Mapping[str, npt.NDArray[np.bool_]]) -> tuple[str, ...]:
-    """Writes the masks of the structures in doubt into `segmentations/`; returns their names."""
+def correct(folder: Path, truth: Mapping[str, npt.NDArray[np.bool_]], *, thorough: bool = False) -> tuple[str, ...]:
+    """Writes the masks of the structures in doubt, or of all, into `segmentations/`; returns their names."""
     ticket, shown = read_ticket(folder), read_segmentation(folder / "labels.seg.nrrd")
-    corrected = tuple(name for name in ticket.doubtful if name in truth)
+    corrected = tuple(name for name in (ticket.structures if thorough else ticket.doubtful) if name in truth)
     target = folder / "segmentations"
     target.mkdir(exist_ok=True)
     for name in corrected:

@@ -1,0 +1,177 @@
+"""What the loop on phantoms starts from: a store, networks, and the truth."""
+
+import logging
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from experiments.phantom.study import collect
+from suprem.atlas.loop_settings import LoopSettings, StopRule
+from suprem.phantom import generate
+from suprem.tasks.execution import Execution
+from suprem.tasks.optimisation import Optimisation
+from suprem.tasks.segmentation import SegmentationTask
+from suprem.transfer.study import Training
+from suprem.transfer.training import fit, new_data, new_trainer, start_training
+from suprem.volumes.store import StoreSettings, create_store, write_case, write_index
+from suprem.zoo import Preprocessing
+
+__all__ = ["STRUCTURES", "Masks", "Plan", "first_models", "key_of", "make_store", "truth"]
+
+STRUCTURES = (
+    *("spleen", "kidney_right", "kidney_left", "gall_bladder", "liver"),
+    *("stomach", "aorta", "postcava", "pancreas", "bladder"),
+)
+WEIGHTS = Path(__file__).parents[1] / "phantom" / "segresnet_3mm.safetensors"
+Masks = dict[str, npt.NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of an experiment; the test takes smaller ones.
+
+    Attributes:
+        cases: without labels.
+        labelled: with labels, on which the networks are trained first.
+        share: of the cases without labels that get a planted error.
+        spacing: of all phantoms, mm.
+        start: weights that all networks are trained from; ``None`` for those of `segresnet_3mm.safetensors`.
+        models: number of networks.
+        steps: of the first training.
+        more_steps: of each training in the loop.
+        patch: edge of a patch, voxels.
+        window: voxels of the windows with which the networks predict.
+        rate: of learning.
+        reviewed: cases handed out per round.
+        rounds: of annotation; after each but the last, cases are reviewed and learned from.
+        first_seed: of the phantoms.
+    """
+
+    cases: int = 40
+    labelled: int = 6
+    share: float = 0.3
+    spacing: float = 6.0
+    start: str | None = None
+    models: int = 3
+    steps: int = 120
+    more_steps: int = 60
+    patch: int = 24
+    window: tuple[int, int, int] = (72, 56, 56)
+    rate: float = 2e-4
+    reviewed: int = 4
+    rounds: int = 3
+    first_seed: int = 5000
+
+    @property
+    def planted(self) -> int:
+        """Number of cases with an error."""
+        return round(self.share * self.cases)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of the cases without labels."""
+        return tuple(key_of(number, self) for number in range(self.labelled, self.labelled + self.cases))
+
+    def training(self, steps: int) -> Training:
+        """Settings of one training."""
+        return Training(
+            steps=steps,
+            batch_size=2,
+            patch_size=(self.patch, self.patch, self.patch),
+            augmentation="none",
+            threads=1,
+            optimisation=Optimisation(learning_rate=self.rate, weight_decay=1e-4, warmup_steps=min(20, steps // 4)),
+            execution=Execution(channels_last=True),
+            trainer={"accelerator": "cpu"},
+        )
+
+    def settings(self, models: Sequence[str]) -> LoopSettings:
+        """Of the loop."""
+        return LoopSettings(
+            tuple(models),
+            cases=self.reviewed,
+            overlap=0.0,
+            window=self.window,
+            training=self.training(self.more_steps),
+            stop=StopRule(max_rounds=self.rounds),
+            device="cpu",
+        )
+
+    def truth(self, key: str) -> Masks:
+        """Masks of a case."""
+        return truth(self.first_seed + int(key.rsplit("_", 1)[1]), self.spacing)
+
+
+def key_of(number: int, plan: Plan) -> str:
+    """Of one case; the labelled ones come first."""
+    return f"{'labelled' if number < plan.labelled else 'new'}/phantom_{number:03d}"
+
+
+@cache
+def truth(seed: int, spacing: float) -> Masks:
+    """Masks of a phantom."""
+    case = generate(seed, spacing_mm=(spacing, spacing, spacing), lesion_probability=0.3)
+    return {name: case.mask(name) for name in STRUCTURES}
+
+
+def add_case(number: int, plan: Plan, store: Path) -> None:
+    """Writes one phantom into the store, with its labels if it is one of the labelled."""
+    dataset, name = key_of(number, plan).split("/")
+    case = generate(plan.first_seed + number, spacing_mm=(plan.spacing,) * 3, lesion_probability=0.3)
+    labels: dict[str, Any] = {}
+    if number < plan.labelled:
+        kept = frozenset(STRUCTURES)
+        labels = {"labels": case.labels, "table": tuple(entry & kept for entry in case.table), "annotated": kept}
+    write_case(
+        store, dataset=dataset, case=name, scan=name, subject=name, split=None, ct=case.ct,
+        original_shape=case.ct.shape, original_affine=case.ct.affine, **labels,
+    )  # fmt: skip
+
+
+def make_store(plan: Plan, store: Path, jobs: int) -> Path:
+    """All phantoms; what is there is not made again."""
+    if not (store / "index.jsonl").is_file():
+        create_store(store, StoreSettings((plan.spacing,) * 3))
+        collect(partial(add_case, plan=plan, store=store), range(plan.labelled + plan.cases), jobs)
+        write_index(store)
+    return store
+
+
+def first_models(plan: Plan, store: Path, out: Path, jobs: int) -> list[str]:
+    """The networks of the first round, each trained on a draw of its own; finished ones are not trained again."""
+    start = plan.start or f"local-dir:{_start(out)}"
+    train = partial(_first_model, plan=plan, start=start, store=store, out=out)
+    return list(collect(train, range(plan.models), min(jobs, plan.models)).values())
+
+
+def _start(out: Path) -> Path:
+    """The folder of the weights that were trained at 3 mm."""
+    folder = out / "segresnet.phantom"
+    if not folder.is_dir():
+        script = WEIGHTS.parent / "export.py"
+        subprocess.run([sys.executable, script, WEIGHTS, "--recipe", "gpu", "--out", folder], check=True)
+    return folder
+
+
+def _first_model(number: int, plan: Plan, start: str, store: Path, out: Path) -> str:
+    """One network, trained for another grid on a draw of the labelled cases."""
+    target = out / f"model_{number}"
+    if not target.is_dir():
+        logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+        settings = plan.training(plan.steps)
+        start_training(settings, number)
+        data = new_data(settings, [store], STRUCTURES, subset=max(1, plan.labelled // plan.models), seed=number)
+        task = SegmentationTask(
+            None, STRUCTURES, init=start, optimisation=settings.optimisation, execution=settings.execution,
+            preprocessing=Preprocessing((plan.spacing,) * 3, settings.hu_window, plan.window),
+        )  # fmt: skip
+        fit(new_trainer(settings, out / f".work_{number}"), task, data, out / f".work_{number}", f"model {number}")
+        task.export(target, name=f"segresnet.model_{number}")
+    return f"local-dir:{target.resolve()}"
