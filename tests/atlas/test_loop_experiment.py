@@ -22,7 +22,16 @@ def test_errors_take_turns() -> None:
 
 @pytest.mark.slow
 def test_the_loop_makes_labels_better(tmp_path: Path) -> None:
-    sizes = {"cases": 4, "labelled": 3, "steps": 10, "more_steps": 5, "reviewed": 2, "rounds": 2, "share": 0.5}
+    sizes = {
+        "cases": 3,
+        "labelled": 2,
+        "models": 2,
+        "steps": 10,
+        "more_steps": 5,
+        "reviewed": 2,
+        "rounds": 2,
+        "share": 0.67,
+    }
     window = {"spacing": 8.0, "patch": 24, "window": (48, 48, 80), "start": "segresnet_tiny.phantom"}
     plan = Plan(**sizes, **window)  # type: ignore[arg-type]
     rows = experiment(tmp_path, plan, 1)
