@@ -250,13 +250,17 @@ def one_of_several_users(folder: str | os.PathLike[str]) -> Iterator[None]:
         os.close(handle)
 
 
-def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+def remove_leftovers(folder: str | os.PathLike[str], name: str = "*") -> None:
     """Removes what :func:`atomic_path` and :func:`atomic_folder` were writing into a folder when they were killed.
+
+    Args:
+        folder: Where they were writing.
+        name: Of the file or folder that was to be; the default is all of them.
 
     Raises:
         OutputError: a file cannot be removed.
     """
-    for path in Path(folder).glob(f".*{_PARTIAL}*"):
+    for path in Path(folder).glob(f".*{_PARTIAL}{name}"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

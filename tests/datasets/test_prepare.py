@@ -184,11 +184,12 @@ def test_a_full_disk_is_one_line_per_case(raw: Path, tmp_path: Path, monkeypatch
 def test_a_killed_worker_and_a_second_run_leave_the_same_bytes(raw: Path, tmp_path: Path) -> None:
     prepare("folder", raw, tmp_path / "one", spacing_mm=SPACING)
 
+    others = {child.pid for child in multiprocessing.active_children()}  # of a data loader of another test
     killed = []
 
     def kill(step: Step) -> None:
         if step.done == 1:
-            killed.extend(multiprocessing.active_children())
+            killed.extend(child for child in multiprocessing.active_children() if child.pid not in others)
             for child in killed:
                 child.kill()
 

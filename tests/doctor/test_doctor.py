@@ -1,6 +1,5 @@
 """``suprem doctor``: what words mean, what is found in stores, checkpoints and the environment, exit codes."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -94,19 +93,11 @@ def test_a_scan_that_does_not_fit(scan: Path) -> None:
         examine(scan, max_ram="much")
 
 
-def test_the_expected_memory_is_that_of_the_measured_runs(repository: Path) -> None:
-    """Within a fifth of the plans that were made with the network at hand, whose peaks were measured."""
-    path = repository / "experiments" / "benchmarks" / "results_inference_memory.csv"
-    rows = [row for row in csv.DictReader(path.open(encoding="utf-8")) if row["pipeline"] == "suprem"]
-    checked = 0
-    for row in rows:
-        if row["classes"] == "25":
-            x, y, z = (int(n) for n in row["shape"].split("x"))
-            array = np.broadcast_to(np.int16(0), (x, y, z))
-            plan = expected_plan(Volume(array, np.diag([0.8, 0.8, 1.0, 1.0])), None)
-            assert plan.peak_bytes / 2**30 == pytest.approx(float(row["expected_gib"]), rel=0.2)
-            checked += 1
-    assert checked >= 2
+def test_the_expected_memory_is_that_of_the_measured_runs() -> None:
+    """Within a fifth of the plans that were made with a network of 25 classes, whose peaks were 1.61 and 0.94 GiB."""
+    for shape, gib in (((512, 512, 600), 1.81), ((256, 256, 300), 1.06)):
+        scan = Volume(np.broadcast_to(np.int16(0), shape), np.diag([0.8, 0.8, 1.0, 1.0]))
+        assert expected_plan(scan, None).peak_bytes / 2**30 == pytest.approx(gib, rel=0.2)
 
 
 def test_a_good_store(store: Path) -> None:
@@ -161,7 +152,8 @@ def test_checkpoints_with_defects(tmp_path: Path) -> None:
     assert source is not None
     bare = tmp_path / "bare.safetensors"
     shutil.copy(source / "model.safetensors", bare)
-    assert codes(examine(bare)) == ["checkpoint"]  # what its channels mean is not known
+    # Nothing tells the options of its backbone, nor how its input was made.
+    assert codes(examine(bare)) == ["check-failed", "preprocessing"]
     folder = tmp_path / "changed"
     shutil.copytree(source, folder)
     (folder / "golden.safetensors").unlink()

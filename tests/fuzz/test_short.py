@@ -28,12 +28,12 @@ def test_every_outcome_is_a_right_result_or_an_error_of_ours(name: str, worker: 
     (result,) = campaign([name], INPUTS.get(name, USUALLY), SEED, worker)
     assert result.faults == []
     # Otherwise the run would only show that everything is refused, or that nothing is changed.
-    assert result.counts["refused"] > 0
+    assert result.counts["refused"] > 0 or name == "words"  # bad arguments are an exit code, not an exception
     assert result.counts["opened"] > 0 or name in MOSTLY_REFUSED, table([result])
 
 
 def test_the_campaign_finds_every_kind_of_fault(tmp_path: Path) -> None:
-    worker = Worker(tmp_path / "work", limit_s=1.0)
+    worker = Worker(tmp_path / "work", limit_s=4.0)
     (result,) = campaign(["broken"], 10, SEED, worker)
     worker.stop()
     kinds = ["crash", "exception", "hang", "memory", "outside", "outside", "outside", "wrong"]

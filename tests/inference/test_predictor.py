@@ -165,7 +165,7 @@ def test_the_levels_blend_what_monai_would_blend_of_the_same_windows():
 
 def test_less_memory_gives_smaller_windows_before_it_gives_half_precision():
     network, scan = network_of(3, patch=(16, 16, 16)), noise((20, 20, 20), (2.0, 2.0, 2.0))
-    predictor = Predictor(network, device="cpu", max_ram=None, window_batch=1)
+    predictor = Predictor(network, device="cpu", max_ram=None, window_batch=1, quality="fast")
     predictor._window_bytes = 2**30  # as if the network were large
     wide = predictor.plan(scan)
     assert wide.patch_size == (20, 20, 20)

@@ -56,7 +56,7 @@ def test_a_run_reports_its_work_and_the_memory_of_its_process(harness: ModuleTyp
     found = harness.ask(harness.Contender("a", worker, "fill", {"mib": 200, "seconds": 0.05}))
     assert 0.05 <= found["seconds"] <= found["process_s"]
     assert found["held"] == 200 * 2**20
-    assert 200 / 1024 <= found["peak_gib"] < 1.0
+    assert found["peak_gib"] >= 200 / 1024  # of a test, whose process is large: a child starts with its peak
 
 
 def test_memory_of_children_counts(harness: ModuleType, worker: str) -> None:

@@ -20,8 +20,9 @@ SPACING = (10.0, 10.0, 10.0)
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 CONFIGS = sorted(path for path in EXPERIMENTS.rglob("*.yaml") if "\nout:" in path.read_text())
 STUDIES = sorted(EXPERIMENTS.glob("*/study.yaml"))
-# item.yaml describes a table or figure, study.yaml a transfer study; neither is a training.
-OVERLAYS = sorted(set(EXPERIMENTS.rglob("*.yaml")) - set(EXPERIMENTS.glob("*/item.yaml")) - {*CONFIGS, *STUDIES})
+# item.yaml describes a table or figure, study.yaml a transfer study, targets.yaml what benchmarks aim at: no training.
+OTHERS = {*EXPERIMENTS.glob("*/item.yaml"), *EXPERIMENTS.glob("benchmarks/*.yaml"), *STUDIES}
+OVERLAYS = sorted(set(EXPERIMENTS.rglob("*.yaml")) - {*CONFIGS, *OTHERS})
 TINY: dict[str, dict[str, Any]] = {
     "unet": {"base_channels": 4},
     "swinunetr": {"feature_size": 12},

@@ -57,6 +57,25 @@ def test_metaimage_with_odd_channels(tmp_path: Path, value: bytes) -> None:
     assert len(str(caught.value)) < 600
 
 
+@pytest.mark.parametrize("value", [b"-985", b"0", b"2", b"x"])  # SimpleITK crashed at the first
+def test_metaimage_with_odd_dimensions(tmp_path: Path, value: bytes) -> None:
+    path = tmp_path / "a.mha"
+    write_volume(Volume(random_array(shape=SHAPE), np.eye(4)), path)
+    edited(path, rb"NDims = 3", b"NDims = " + value)
+    with pytest.raises(VolumeError, match="NDims"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
+def test_nifti_whose_voxels_begin_nowhere(tmp_path: Path, value: float) -> None:
+    path = save_nifti(tmp_path / "a.nii", random_array(shape=SHAPE), np.eye(4))
+    data = bytearray(path.read_bytes())
+    data[108:112] = np.float32(value).tobytes()
+    path.write_bytes(data)
+    with pytest.raises(VolumeError, match="which is impossible"):
+        read_volume(path)
+
+
 # DICOM
 
 
@@ -81,6 +100,16 @@ def test_dicom_rows_without_pixels(tmp_path: Path) -> None:
         data = bytearray(path.read_bytes())
         at = data.index(b"\x28\x00\x10\x00US") + 8
         data[at : at + 2] = (1000).to_bytes(2, "little")
+        path.write_bytes(data)
+    with pytest.raises(DicomError, match="cannot be read"):
+        read_series(tmp_path)
+
+
+def test_dicom_pixels_of_more_rows_than_there_are(tmp_path: Path) -> None:
+    for path in save_slices(make_slices(random_hu()), tmp_path):
+        data = bytearray(path.read_bytes())
+        at = data.index(b"\x28\x00\x10\x00US") + 8
+        data[at : at + 2] = (1).to_bytes(2, "little")
         path.write_bytes(data)
     with pytest.raises(DicomError, match="cannot be read"):
         read_series(tmp_path)

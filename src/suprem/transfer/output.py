@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from suprem._files import atomic_path
+from suprem._files import atomic_path, one_of_several_users, told_of
 from suprem.report import Picture, Report, Section, Text
 from suprem.report.evaluation import page_table
 from suprem.report.experiment_figures import COLOURS
@@ -39,25 +39,28 @@ def write_outputs(folder: StudyFolder) -> list[str]:
     left_out = len(folder.study.runs()) - len(runs)
     if left_out:
         lines.append(f"{left_out} runs of the study were taken out of the table of runs by hand.")
-    if results:
-        cells = summarise(folder.study, results)
-        lines += verdict(folder.study, cells)
-        tables = {
-            SUMMARY: _summary_table(folder, cells, lines),
-            STRUCTURES: _structure_table(folder, summarise(folder.study, results, scope="structure")),
-            RESULTS: _run_table(results),
-        }
-        for name, table in tables.items():
-            table.write(place, name)
-        if len(folder.study.shots) > 1:
-            for ending in ("svg", "png"):
-                with atomic_path(place / f"{CURVES}.{ending}") as temporary:
-                    draw_curves(cells, temporary, ending)
-        _page(folder, lines, tables).write(place / REPORT)
-    else:
-        lines.append("No run is finished; there is nothing to tabulate.")
-    with atomic_path(place / VERDICT) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with told_of(place):
+        place.mkdir(parents=True, exist_ok=True)
+    with one_of_several_users(place):
+        if results:
+            cells = summarise(folder.study, results)
+            lines += verdict(folder.study, cells)
+            tables = {
+                SUMMARY: _summary_table(folder, cells, lines),
+                STRUCTURES: _structure_table(folder, summarise(folder.study, results, scope="structure")),
+                RESULTS: _run_table(results),
+            }
+            for name, table in tables.items():
+                table.write(place, name)
+            if len(folder.study.shots) > 1:
+                for ending in ("svg", "png"):
+                    with atomic_path(place / f"{CURVES}.{ending}") as temporary:
+                        draw_curves(cells, temporary, ending)
+            _page(folder, lines, tables).write(place / REPORT)
+        else:
+            lines.append("No run is finished; there is nothing to tabulate.")
+        with atomic_path(place / VERDICT) as temporary:
+            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return lines
 
 

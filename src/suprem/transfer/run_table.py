@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suprem._files import atomic_path, read_csv
+from suprem._files import atomic_path, one_of_several_users, read_csv, told_of
 from suprem.errors import ConfigurationError, OutputError, brief
 from suprem.transfer.study import Run, Study, read_study, study_text
 
@@ -151,10 +151,13 @@ def create_folder(path: str | Path, study: Study) -> StudyFolder:
             )
         if (path / RUNS).is_file():
             return StudyFolder(path, study)
-    with atomic_path(path / RUNS) as temporary:
-        _write_rows(temporary, [_row(run) for run in study.runs()])
-    with atomic_path(known) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    with told_of(path):
+        path.mkdir(parents=True, exist_ok=True)
+    with one_of_several_users(path):
+        with atomic_path(path / RUNS) as temporary:
+            _write_rows(temporary, [_row(run) for run in study.runs()])
+        with atomic_path(known) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     return StudyFolder(path, study)
 
 

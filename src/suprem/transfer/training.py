@@ -1,6 +1,7 @@
 """One run of a study: training from its starting point, and scores of the exported model."""
 
 import csv
+import glob
 import json
 import logging
 import shutil
@@ -15,7 +16,7 @@ import torch
 from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
-from suprem._files import atomic_folder, atomic_path, is_unwritable, only_user, output_error, told_of
+from suprem._files import atomic_folder, atomic_path, is_unwritable, only_user, output_error, remove_leftovers, told_of
 from suprem._version import __version__
 from suprem.datamodules import CTDataModule
 from suprem.errors import CheckpointError, ConfigurationError
@@ -100,6 +101,7 @@ def execute(folder: StudyFolder, run: Run) -> None:
         _train(trainer, folder.study, run, work)
         return
     with only_user(work):
+        remove_leftovers(work.parent, glob.escape(folder.folder(run).name))  # other runs are being written there
         _complete(trainer, folder, run, work)
     with told_of(work):
         shutil.rmtree(work)

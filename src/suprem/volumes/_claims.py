@@ -199,6 +199,8 @@ def check_metaimage(path: Path, name: str, max_voxels: int) -> None:
         raise VolumeError(f"{name} has voxels of type {brief(kind)}, not scalar numbers; export it as a scalar volume.")
     shape = _numbers(name, "DimSize", _required(name, fields, "DimSize"))
     check_dimensions(name, shape)
+    if _numbers(name, "NDims", _required(name, fields, "NDims")) != (len(shape),):  # SimpleITK crashes at some
+        raise VolumeError(f"{name} has NDims {brief(fields['NDims'])} and {len(shape)} sizes; export it again.")
     _check_spacing(name, fields.get("ElementSpacing", ""))
     compressed = fields.get("CompressedData", "False").lower() == "true"
     stored = data.stat().st_size - start

@@ -23,7 +23,7 @@ _MAX_ELEMENTS = 100_000  # a slice has a few hundred
 
 
 def lengths_fit(path: Path) -> bool:
-    """Whether no element of a DICOM file, nested ones included, reaches beyond its end, and all pixels are there.
+    """Whether no element of a DICOM file, nested ones included, reaches beyond its end, and the pixels are all there.
 
     True for a file without the mark of DICOM, and for a deflated one, in which nothing can be seen.
     """
@@ -80,7 +80,7 @@ class _Walk:
         if tag != _PIXELS or self._syntax not in _NATIVE or not {_ROWS, _COLUMNS, _BITS} <= set(self._sizes):
             return True
         bits = math.prod(self._sizes.values())  # samples per pixel are 1 where they are not given
-        return 8 * length >= bits
+        return bits <= 8 * length < bits + 16  # a byte of padding; of more, GDCM may take the wrong ones
 
     def _next(self, tag: tuple[int, int], kind: bytes, length: int, value: int) -> int:
         if tag == _SYNTAX and length != _UNDEFINED:

@@ -47,7 +47,7 @@ def read_nifti(path: Path, name: str, max_voxels: int) -> Volume:
             header = _read_header(file, name)
             shape = _shape(header, name)
             dtype = _dtype(header, name)
-            offset = int(header["vox_offset"])
+            offset = int(np.nan_to_num(header["vox_offset"], posinf=-1.0))
             if not int(header["sizeof_hdr"]) <= offset <= 2**24:
                 raise VolumeError(f"{name} has its voxels at byte {offset}, which is impossible; export it again.")
             room = stored if packed else stored - offset
