@@ -33,7 +33,7 @@ def test_every_outcome_is_a_right_result_or_an_error_of_ours(name: str, worker: 
 
 
 def test_the_campaign_finds_every_kind_of_fault(tmp_path: Path) -> None:
-    worker = Worker(tmp_path / "work", limit_s=4.0)
+    worker = Worker(tmp_path / "work", limit_s=10.0)
     (result,) = campaign(["broken"], 10, SEED, worker)
     worker.stop()
     kinds = ["crash", "exception", "hang", "memory", "outside", "outside", "outside", "wrong"]
