@@ -59,6 +59,16 @@ def timed() -> Iterator[dict[str, float]]:
     found["cpu_s"] = _cpu_seconds() - cpu
 
 
+def median_seconds(call: Callable[[], Any], count: int) -> float:
+    """Of some calls, after one that is not counted."""
+    found = []
+    for _ in range(count + 1):
+        with timed() as took:
+            call()
+        found.append(took["seconds"])
+    return statistics.median(found[1:])
+
+
 def _cpu_seconds() -> float:
     """Of this process and of children that it waited for; finer than the hundredths of `os.times`."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -11,14 +11,13 @@ but the network is measured. Its classes are thresholds from 165 to 246 HU: bone
 
 import argparse
 import json
-import statistics
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from _harness import Contender, answer, ask, timed
+from _harness import Contender, answer, ask, median_seconds, timed
 
 if TYPE_CHECKING:
     from suprem.volumes.geometry import Volume
@@ -223,17 +222,12 @@ def network_of(job: dict[str, Any]) -> Any:
 
 
 def windows(job: dict[str, Any]) -> dict[str, Any]:
-    """Seconds of one window, the median of some after one that is not counted."""
+    """Seconds of one window."""
     import torch
 
-    network, seconds = network_of(job), []
+    network, image = network_of(job), torch.rand(1, 1, *(job["patch"],) * 3)
     with torch.inference_mode():
-        for _ in range(job["count"] + 1):
-            image = torch.rand(1, 1, *(job["patch"],) * 3)
-            start = time.perf_counter()
-            network.forward_features(image)
-            seconds.append(time.perf_counter() - start)
-    return {"window_s": statistics.median(seconds[1:])}
+        return {"window_s": median_seconds(lambda: network.forward_features(image), job["count"])}
 
 
 def predict(job: dict[str, Any]) -> dict[str, Any]:

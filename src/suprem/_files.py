@@ -15,7 +15,16 @@ from pathlib import Path
 
 from suprem.errors import ConfigurationError, OutputError, SupremError
 
-__all__ = ["atomic_folder", "atomic_path", "check_writable", "is_full", "is_unwritable", "only_user", "output_error"]
+__all__ = [
+    "atomic_folder",
+    "atomic_path",
+    "check_writable",
+    "is_full",
+    "is_unwritable",
+    "make_folder",
+    "only_user",
+    "output_error",
+]
 __all__ += ["one_of_several_users", "parse_size", "read_csv", "remove_leftovers", "sha256_file", "told_of"]
 
 logger = logging.getLogger(__name__)
@@ -70,6 +79,16 @@ def told_of(path: str | os.PathLike[str]) -> Iterator[None]:
         raise
     except OSError as error:
         raise output_error(path, error) from error
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Makes a folder and those above it, where they are missing.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    with told_of(path):
+        Path(path).mkdir(parents=True, exist_ok=True)
 
 
 def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:

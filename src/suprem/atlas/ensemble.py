@@ -15,7 +15,7 @@ labels are kept of every structure, also where experts have annotated it, so tha
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from suprem._files import check_writable, only_user, parse_size, told_of
+from suprem._files import check_writable, make_folder, only_user, parse_size
 from suprem.atlas._round import FAILURES, EnsembleReport, Failure, Round, Step
 from suprem.atlas.fusion import Fusion, check_fusion
 from suprem.atlas.models import EnsembleModel, PredictSettings, describe_models, forget_models
@@ -104,8 +104,7 @@ def run_ensemble(
     described = describe_models(sources) if sources else tuple(m for m in models if isinstance(m, EnsembleModel))
     rounds = atlas.root / "rounds"
     check_writable(rounds)
-    with told_of(rounds):
-        rounds.mkdir(parents=True, exist_ok=True)
+    make_folder(rounds)
     try:
         with only_user(rounds):
             return Round(atlas, described, settings, fusion).run(jobs, scheduler, progress)

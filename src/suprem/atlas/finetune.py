@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from suprem._files import only_user, told_of
+from suprem._files import make_folder, only_user, told_of
 from suprem.errors import ConfigurationError
 from suprem.labels import ordered
 from suprem.tasks.segmentation import SegmentationTask
@@ -74,8 +74,7 @@ def fine_tune(
     if target.is_dir():
         shutil.rmtree(work, ignore_errors=True)  # of a process that was killed just then
         return FineTuned(f"local-dir:{target.resolve()}", classes, training, settings.steps, 0.0)
-    with told_of(work):
-        work.mkdir(parents=True, exist_ok=True)
+    make_folder(work)
     with only_user(work):
         start_training(settings, seed)
         trainer = new_trainer(settings, work)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from suprem.cli._quality import Overlap, Quality
 from suprem.cli._words import names_in
 
 if TYPE_CHECKING:
@@ -39,18 +40,7 @@ _Fusion = Annotated[
     Literal["majority", "staple", "mean"],
     typer.Option(help="Votes, STAPLE, or the mean of the probabilities; over the models that know a structure."),
 ]
-_Quality = Annotated[
-    Literal["fast", "balanced", "exhaustive"], typer.Option(help="As for `suprem predict`, of each model.")
-]
-_Overlap = Annotated[
-    float | None,
-    typer.Option(
-        min=0.0,
-        max=0.95,
-        show_default=False,
-        help="Least fraction of a window shared with its neighbour; default: that of --quality.",
-    ),
-]
+_Quality = Annotated[Quality, typer.Option(help="As for `suprem predict`, of each model.")]
 _MaxRam = Annotated[str, typer.Option(help="Memory limit of each process while it predicts; 'none' for no limit.")]
 _Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 _Postprocess = Annotated[
@@ -71,7 +61,7 @@ def ensemble(
     classes: _Classes = None,
     fusion: _Fusion = "majority",
     quality: _Quality = "balanced",
-    overlap: _Overlap = None,
+    overlap: Overlap = None,
     max_ram: _MaxRam = "4GiB",
     device: _Device = "auto",
     postprocess: _Postprocess = "none",

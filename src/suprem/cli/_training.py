@@ -16,7 +16,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 
-from suprem._files import atomic_path, is_unwritable, output_error, told_of
+from suprem._files import atomic_path, is_unwritable, make_folder, output_error, told_of
 from suprem._version import __version__
 from suprem.cli._provenance import provenance
 from suprem.datamodules.ct import CTDataModule
@@ -127,8 +127,8 @@ class TrainingCLI(LightningCLI):
 
     def save_config(self) -> None:
         """Writes the resolved configuration, with which ``--config`` repeats the run."""
+        make_folder(self.out)
         with told_of(self.out):
-            self.out.mkdir(parents=True, exist_ok=True)
             self.parser.save(self.config, self.out / CONFIG, overwrite=True, skip_unset=False)
 
 

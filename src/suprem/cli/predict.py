@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from suprem.cli._quality import Overlap, Quality
 from suprem.cli._words import as_typed, names_in
 
 if TYPE_CHECKING:
@@ -42,17 +43,8 @@ _Classes = Annotated[
 ]
 _Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 _Quality = Annotated[
-    Literal["fast", "balanced", "exhaustive"],
+    Quality,
     typer.Option(help="Work for the last bit of accuracy; exhaustive is MONAI's sliding window over everything."),
-]
-_Overlap = Annotated[
-    float | None,
-    typer.Option(
-        min=0.0,
-        max=0.95,
-        show_default=False,
-        help="Least fraction of a window shared with its neighbour; default: that of --quality.",
-    ),
 ]
 _MaxRam = Annotated[str, typer.Option(help="Memory limit of the process; 'none' for no limit.")]
 _Format = Annotated[
@@ -89,7 +81,7 @@ def predict(
     classes: _Classes = None,
     device: _Device = "auto",
     quality: _Quality = "balanced",
-    overlap: _Overlap = None,
+    overlap: Overlap = None,
     max_ram: _MaxRam = "4GiB",
     output_format: _Format = "nifti",
     jobs: _Jobs = 1,

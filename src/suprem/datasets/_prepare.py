@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from suprem._files import atomic_path, check_writable, only_user, told_of
+from suprem._files import atomic_path, check_writable, make_folder, only_user
 from suprem._workers import map_unordered
 from suprem.datasets._discover import Discovery, Problem
 from suprem.datasets._harmonise import harmonise
@@ -116,8 +116,7 @@ def prepare(
     found = find_dataset(dataset).discover(source, variant)
     settings = StoreSettings(spacing_mm)
     check_writable(store)
-    with told_of(store):
-        store.mkdir(parents=True, exist_ok=True)
+    make_folder(store)
     with only_user(store):  # whoever writes the index removes what others seem to have left half-written
         create_store(store, settings)
         todo, failed = _divided(store, found.cases)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from suprem._files import check_writable, one_of_several_users, told_of
+from suprem._files import check_writable, make_folder, one_of_several_users
 from suprem.errors import ConfigurationError
 from suprem.inference._run import Options, Run
 from suprem.inference.dicom_seg import check_available
@@ -102,7 +102,6 @@ def predict_folder(
     check_inputs(scans, folder, output_format=output_format, series=series)
     space = target_space(predictor, numbering)
     options = Options(folder, space, output_format, series, resume, overwrite, jobs, report)
-    with told_of(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with one_of_several_users(folder):
         return Run(predictor, options, reporter or Reporter()).execute(scans)

@@ -69,9 +69,9 @@ class Predictor:
         network: with a :class:`~suprem.zoo.config.ModelConfig` in ``network.config``, as ``load_pretrained`` gives it.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
         quality: a name of :data:`~suprem.inference.levels.LEVELS`: how much work is done for the last bit of accuracy.
-            ``"fast"`` and ``"balanced"`` lay few windows over the body, larger ones than the network was trained with
-            where that saves work and memory allows, and label nothing outside; ``"exhaustive"`` runs everywhere, window
-            for window as MONAI's sliding-window inference.
+            ``"balanced"`` lays few windows over the body and labels nothing outside; ``"fast"`` overlaps them less, and
+            takes larger ones than the network was trained with where that saves work and memory allows;
+            ``"exhaustive"`` runs everywhere, window for window as MONAI's sliding-window inference.
         overlap: least fraction of a window shared with its neighbour, at least 0 and below 1; ``None`` for that of
             ``quality``.
         max_ram: limit for the memory of the whole process, e.g. ``"4GiB"``; ``None`` for none. Reading the scan and
@@ -276,7 +276,7 @@ class Predictor:
             return layout, self._demand(facts, layout, 0)
         extent = body.extent if body is not None else whole(shape)
         growth = self._level.growth
-        for share in (1.0, 0.5, 0.0):
+        for share in (1.0, 0.5, 0.0) if growth > 1 else (0.0,):
             size = best_window(shape, patch, self._overlap, extent, growth=1 + share * (growth - 1), divisor=self._step)
             windows = fitted_windows(shape, size, self._overlap, extent, mirror=self._flip)
             kept = [w for w in windows if body is None or body.touches(w.start, size)]

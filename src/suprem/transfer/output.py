@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from suprem._files import atomic_path, one_of_several_users, told_of
+from suprem._files import atomic_path, make_folder, one_of_several_users
 from suprem.report import Picture, Report, Section, Text
 from suprem.report.evaluation import page_table
 from suprem.report.experiment_figures import COLOURS
@@ -39,8 +39,7 @@ def write_outputs(folder: StudyFolder) -> list[str]:
     left_out = len(folder.study.runs()) - len(runs)
     if left_out:
         lines.append(f"{left_out} runs of the study were taken out of the table of runs by hand.")
-    with told_of(place):
-        place.mkdir(parents=True, exist_ok=True)
+    make_folder(place)
     with one_of_several_users(place):
         if results:
             cells = summarise(folder.study, results)

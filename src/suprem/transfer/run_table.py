@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suprem._files import atomic_path, one_of_several_users, read_csv, told_of
+from suprem._files import atomic_path, make_folder, one_of_several_users, read_csv
 from suprem.errors import ConfigurationError, OutputError, brief
 from suprem.transfer.study import Run, Study, read_study, study_text
 
@@ -151,8 +151,7 @@ def create_folder(path: str | Path, study: Study) -> StudyFolder:
             )
         if (path / RUNS).is_file():
             return StudyFolder(path, study)
-    with told_of(path):
-        path.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
     with one_of_several_users(path):
         with atomic_path(path / RUNS) as temporary:
             _write_rows(temporary, [_row(run) for run in study.runs()])

@@ -16,7 +16,16 @@ import torch
 from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
-from suprem._files import atomic_folder, atomic_path, is_unwritable, only_user, output_error, remove_leftovers, told_of
+from suprem._files import (
+    atomic_folder,
+    atomic_path,
+    is_unwritable,
+    make_folder,
+    only_user,
+    output_error,
+    remove_leftovers,
+    told_of,
+)
 from suprem._version import __version__
 from suprem.datamodules import CTDataModule
 from suprem.errors import CheckpointError, ConfigurationError
@@ -94,8 +103,7 @@ def execute(folder: StudyFolder, run: Run) -> None:
         shutil.rmtree(folder.work(run), ignore_errors=True)  # of a process that was killed just then
         return
     work = folder.work(run)
-    with told_of(work):
-        work.mkdir(parents=True, exist_ok=True)
+    make_folder(work)
     trainer = new_trainer(folder.study.training, work)
     if not trainer.is_global_zero:
         _train(trainer, folder.study, run, work)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from suprem._files import atomic_path, check_writable, only_user, remove_leftovers, told_of
+from suprem._files import atomic_path, check_writable, make_folder, only_user, remove_leftovers, told_of
 from suprem._version import __version__
 from suprem._workers import map_unordered
 from suprem.atlas.release.card import CITATIONS, LICENCES, write_card
@@ -106,8 +106,7 @@ def release_atlas(
     options, folder = options or ReleaseOptions(), Path(out)
     check_writable(folder)
     books = atlas.root / "release"
-    with told_of(books):
-        books.mkdir(parents=True, exist_ok=True)
+    make_folder(books)
     with only_user(books):
         remove_leftovers(books)
         plan = plan_release(atlas, books, folder, options)
@@ -143,8 +142,7 @@ def _why_without(terms: Terms, options: ReleaseOptions) -> str:
 
 def _begin(folder: Path, plan: Plan, *, overwrite: bool) -> dict[str, Any] | None:
     """Makes the folder one that is being written; returns the content of ``release.json`` if all is there already."""
-    with told_of(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     remove_leftovers(folder)
     if (folder / RELEASE).is_file():
         found = read_release(folder)

@@ -1,0 +1,20 @@
+"""How much work a prediction is worth: what the commands that predict have in common."""
+
+from typing import Annotated, Literal
+
+import typer
+
+__all__ = ["Overlap", "Quality"]
+
+Quality = Literal["fast", "balanced", "exhaustive"]
+"""Names of :data:`suprem.inference.levels.LEVELS`, said again because that package is slow to import."""
+
+Overlap = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=0.95,
+        show_default=False,
+        help="Least fraction of a window shared with its neighbour; default: that of --quality.",
+    ),
+]
