@@ -98,7 +98,7 @@ class Recorder:
             labels = self.atlas.labels(key) if number is None else LabelSet.read(self.atlas.pseudo_folder(number, key))
             for name, wanted in self.plan.truth(key).items():
                 if wanted.any():
-                    mask = labels.mask(name)
+                    mask = labels.mask(name) if name in labels.structures else np.zeros_like(wanted)
                     sizes = (int(np.count_nonzero(m)) for m in (mask & wanted, mask, wanted))
                     found[key, name] = dice_from_counts(*sizes)
         return found

@@ -1,8 +1,6 @@
 """What the loop on phantoms starts from: a store, networks, and the truth."""
 
 import logging
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -13,23 +11,27 @@ import numpy as np
 import numpy.typing as npt
 
 from experiments.phantom.study import collect
+from suprem import load_pretrained
+from suprem.atlas.label_set import PaletteBuilder
 from suprem.atlas.loop_settings import LoopSettings, StopRule
+from suprem.inference._components import bounding_box
 from suprem.phantom import generate
 from suprem.tasks.execution import Execution
 from suprem.tasks.optimisation import Optimisation
 from suprem.tasks.segmentation import SegmentationTask
 from suprem.transfer.study import Training
 from suprem.transfer.training import fit, new_data, new_trainer, start_training
+from suprem.volumes.geometry import Volume
 from suprem.volumes.store import StoreSettings, create_store, write_case, write_index
-from suprem.zoo import Preprocessing
+from suprem.zoo import Preprocessing, save_folder
 
-__all__ = ["STRUCTURES", "Masks", "Plan", "first_models", "key_of", "make_store", "truth"]
+__all__ = ["STRUCTURES", "Masks", "Plan", "first_models", "key_of", "make_store", "phantom"]
 
 STRUCTURES = (
     *("spleen", "kidney_right", "kidney_left", "gall_bladder", "liver"),
     *("stomach", "aorta", "postcava", "pancreas", "bladder"),
 )
-WEIGHTS = Path(__file__).parents[1] / "phantom" / "segresnet_3mm.safetensors"
+MARGIN_MM = 12.0
 Masks = dict[str, npt.NDArray[np.bool_]]
 
 
@@ -42,13 +44,15 @@ class Plan:
         labelled: with labels, on which the networks are trained first.
         share: of the cases without labels that get a planted error.
         spacing: of all phantoms, mm.
-        start: weights that all networks are trained from; ``None`` for those of `segresnet_3mm.safetensors`.
+        start: weights that all networks are trained from, after they have forgotten the structures in ``unknown``.
+        unknown: structures that no labelled case has, and no network of the first round.
         models: number of networks.
         steps: of the first training.
         more_steps: of each training in the loop.
         patch: edge of a patch, voxels.
         window: voxels of the windows with which the networks predict.
         rate: of learning.
+        head_rate: of the output layer, relative to ``rate``: it has rows to learn from nothing.
         reviewed: cases handed out per round.
         rounds: of annotation; after each but the last, cases are reviewed and learned from.
         first_seed: of the phantoms.
@@ -57,14 +61,16 @@ class Plan:
     cases: int = 40
     labelled: int = 6
     share: float = 0.3
-    spacing: float = 6.0
-    start: str | None = None
+    spacing: float = 4.0
+    start: str = "segresnet_tiny.phantom"
+    unknown: tuple[str, ...] = ("spleen", "stomach", "aorta", "bladder")
     models: int = 3
-    steps: int = 120
-    more_steps: int = 60
-    patch: int = 24
-    window: tuple[int, int, int] = (72, 56, 56)
-    rate: float = 2e-4
+    steps: int = 20
+    more_steps: int = 120
+    patch: int = 48
+    window: tuple[int, int, int] = (48, 48, 48)
+    rate: float = 5e-4
+    head_rate: float = 20.0
     reviewed: int = 4
     rounds: int = 3
     first_seed: int = 5000
@@ -79,6 +85,11 @@ class Plan:
         """Of the cases without labels."""
         return tuple(key_of(number, self) for number in range(self.labelled, self.labelled + self.cases))
 
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Structures of the labelled cases and of the first networks."""
+        return tuple(name for name in STRUCTURES if name not in self.unknown)
+
     def training(self, steps: int) -> Training:
         """Settings of one training."""
         return Training(
@@ -87,7 +98,12 @@ class Plan:
             patch_size=(self.patch, self.patch, self.patch),
             augmentation="none",
             threads=1,
-            optimisation=Optimisation(learning_rate=self.rate, weight_decay=1e-4, warmup_steps=min(20, steps // 4)),
+            optimisation=Optimisation(
+                learning_rate=self.rate,
+                weight_decay=1e-4,
+                head_rate=self.head_rate,
+                warmup_steps=min(20, steps // 4),
+            ),
             execution=Execution(channels_last=True),
             trainer={"accelerator": "cpu"},
         )
@@ -106,7 +122,7 @@ class Plan:
 
     def truth(self, key: str) -> Masks:
         """Masks of a case."""
-        return truth(self.first_seed + int(key.rsplit("_", 1)[1]), self.spacing)
+        return phantom(self.first_seed + int(key.rsplit("_", 1)[1]), self.spacing)[1]
 
 
 def key_of(number: int, plan: Plan) -> str:
@@ -115,23 +131,32 @@ def key_of(number: int, plan: Plan) -> str:
 
 
 @cache
-def truth(seed: int, spacing: float) -> Masks:
-    """Masks of a phantom."""
+def phantom(seed: int, spacing: float) -> tuple[Volume, Masks]:
+    """A phantom around its structures, with a margin, and their masks; the rest would only take time."""
     case = generate(seed, spacing_mm=(spacing, spacing, spacing), lesion_probability=0.3)
-    return {name: case.mask(name) for name in STRUCTURES}
+    masks = {name: case.mask(name) for name in STRUCTURES}
+    box = bounding_box(np.logical_or.reduce(list(masks.values())), [round(MARGIN_MM / spacing)] * 3)
+    assert box is not None
+    affine = case.ct.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ [axis.start for axis in box]
+    ct = Volume(np.ascontiguousarray(case.ct.array[box]), affine, case.ct.name)
+    return ct, {name: np.ascontiguousarray(mask[box]) for name, mask in masks.items()}
 
 
 def add_case(number: int, plan: Plan, store: Path) -> None:
     """Writes one phantom into the store, with its labels if it is one of the labelled."""
     dataset, name = key_of(number, plan).split("/")
-    case = generate(plan.first_seed + number, spacing_mm=(plan.spacing,) * 3, lesion_probability=0.3)
+    ct, masks = phantom(plan.first_seed + number, plan.spacing)
     labels: dict[str, Any] = {}
     if number < plan.labelled:
-        kept = frozenset(STRUCTURES)
-        labels = {"labels": case.labels, "table": tuple(entry & kept for entry in case.table), "annotated": kept}
+        builder = PaletteBuilder(ct.shape)
+        for known in plan.known:
+            builder.add(known, masks[known])
+        indices, table = builder.finish()
+        labels = {"labels": Volume(indices, ct.affine, name), "table": table, "annotated": frozenset(plan.known)}
     write_case(
-        store, dataset=dataset, case=name, scan=name, subject=name, split=None, ct=case.ct,
-        original_shape=case.ct.shape, original_affine=case.ct.affine, **labels,
+        store, dataset=dataset, case=name, scan=name, subject=name, split=None, ct=ct,
+        original_shape=ct.shape, original_affine=ct.affine, **labels,
     )  # fmt: skip
 
 
@@ -146,17 +171,15 @@ def make_store(plan: Plan, store: Path, jobs: int) -> Path:
 
 def first_models(plan: Plan, store: Path, out: Path, jobs: int) -> list[str]:
     """The networks of the first round, each trained on a draw of its own; finished ones are not trained again."""
-    start = plan.start or f"local-dir:{_start(out)}"
+    start = f"local-dir:{_start(plan, out / 'start')}"
     train = partial(_first_model, plan=plan, start=start, store=store, out=out)
     return list(collect(train, range(plan.models), min(jobs, plan.models)).values())
 
 
-def _start(out: Path) -> Path:
-    """The folder of the weights that were trained at 3 mm."""
-    folder = out / "segresnet.phantom"
+def _start(plan: Plan, folder: Path) -> Path:
+    """Weights that have forgotten what no labelled case has."""
     if not folder.is_dir():
-        script = WEIGHTS.parent / "export.py"
-        subprocess.run([sys.executable, script, WEIGHTS, "--recipe", "gpu", "--out", folder], check=True)
+        save_folder(load_pretrained(plan.start, classes=plan.known), folder)
     return folder
 
 
@@ -167,9 +190,9 @@ def _first_model(number: int, plan: Plan, start: str, store: Path, out: Path) ->
         logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
         settings = plan.training(plan.steps)
         start_training(settings, number)
-        data = new_data(settings, [store], STRUCTURES, subset=max(1, plan.labelled // plan.models), seed=number)
+        data = new_data(settings, [store], plan.known, subset=max(1, plan.labelled // plan.models), seed=number)
         task = SegmentationTask(
-            None, STRUCTURES, init=start, optimisation=settings.optimisation, execution=settings.execution,
+            None, plan.known, init=start, optimisation=settings.optimisation, execution=settings.execution,
             preprocessing=Preprocessing((plan.spacing,) * 3, settings.hu_window, plan.window),
         )  # fmt: skip
         fit(new_trainer(settings, out / f".work_{number}"), task, data, out / f".work_{number}", f"model {number}")

@@ -48,6 +48,7 @@ SETTINGS = {
     "balanced": LEVELS["balanced"],
     "fast": LEVELS["fast"],
     "over the body, overlap 0.5": QualityLevel(0.5, True),
+    "over the body, overlap 0.375": QualityLevel(0.375, True),
     "over the body, overlap 0.25": QualityLevel(0.25, True),
     "over the body, overlap 0.125": QualityLevel(0.125, True),
     "overlap 0.25, windows up to 1.5 times as long": QualityLevel(0.25, True, 1.5),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from suprem.errors import ConfigurationError
-from suprem.inference.memory import CHUNK_BYTES, Demand, PeakMeter, make_plan, resident_bytes
+from suprem.inference.memory import Demand, PeakMeter, make_plan, resident_bytes
 
 GIB = 2**30
 DEMAND = Demand(
@@ -105,9 +105,8 @@ def test_gpu_holds_what_it_computes_and_falls_back_to_half_precision():
         make_plan(dataclasses.replace(DEMAND, device_free=GIB), "4GiB", batches=(4, 2, 1))
 
 
-def test_a_map_of_probabilities_is_counted_where_it_is_the_fullest_moment():
-    thick = dataclasses.replace(DEMAND, scan_shape=(400, 400, 300), model_shape=(20, 20, 20), device_free=80 * GIB)
-    purpose = "probabilities on the scan's grid, one at a time"
-    assert purpose not in make_plan(thick, None, batches=(1,)).bytes_by_purpose
-    plan = make_plan(dataclasses.replace(thick, probabilities=True), None, batches=(1,))
-    assert plan.bytes_by_purpose[purpose] == 2 * 400 * 400 * 300 + CHUNK_BYTES
+def test_writing_masks_is_counted_where_it_is_the_fullest_moment():
+    fine = dataclasses.replace(DEMAND, scan_shape=(600, 600, 300), model_shape=(100, 100, 100), device_free=80 * GIB)
+    purposes = make_plan(fine, None, batches=(1,)).bytes_by_purpose
+    assert purposes["masks on the scan's grid, one at a time"] == 3 * 600 * 600 * 300
+    assert purposes["parts of a mask"] == 5 * 100**3

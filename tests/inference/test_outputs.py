@@ -20,7 +20,7 @@ from suprem.inference.outputs import write_case
 from suprem.inference.segmentation import Segmentation
 from suprem.inference.store import BitStore, IndexStore
 from suprem.labels import LabelSpace, label_space
-from suprem.volumes.geometry import Volume
+from suprem.volumes.geometry import Volume, to_ras
 
 
 @dataclass
@@ -45,6 +45,13 @@ class FakeSegmentation:
         self.alive = [ref for ref in self.alive if ref() is not None] + [weakref.ref(result)]
         self.most_alive = max(self.most_alive, len(self.alive))
         return result
+
+    @property
+    def grid_spacing_mm(self) -> tuple[float, float, float]:
+        return to_ras(self.scan)[0].spacing_mm
+
+    def grid_mask(self, name: str) -> np.ndarray:
+        return to_ras(self.scan)[1].apply(self.masks[name]).copy()
 
     def combined(self, space: LabelSpace) -> np.ndarray:
         result = np.zeros(self.scan.shape, np.uint8)

@@ -66,7 +66,7 @@ def test_parts_of_a_large_scan_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with ProbabilityFile(tmp_path) as sink:
         Predictor(network, device="cpu", max_ram=None).predict(scan, probabilities=sink)
         whole = sink.on_scan("spleen")
-        monkeypatch.setattr("suprem.inference.probabilities.CHUNK_BYTES", 34 * 30 * 16 * 4)
+        monkeypatch.setattr("suprem.inference.probabilities.FILE_CHUNK_BYTES", 34 * 30 * 16 * 4)
         assert np.array_equal(sink.on_scan("spleen"), whole)
 
 
@@ -114,7 +114,7 @@ def _peak(action: Callable[[], object]) -> int:
 
 
 def test_no_array_of_classes_times_volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("suprem.inference.probabilities.CHUNK_BYTES", 2**20)
+    monkeypatch.setattr("suprem.inference.probabilities.FILE_CHUNK_BYTES", 2**20)
     network, scan = network_of(12, "softmax"), noise((56, 50, 60), (1.5, 1.5, 1.5))
     predictor = Predictor(network, device="cpu", max_ram=None, overlap=0.0)
     predictor.predict(scan)  # what is imported and kept at first use

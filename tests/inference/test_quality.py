@@ -11,8 +11,11 @@ from rich.console import Console
 
 from suprem.cli._display import Display
 from suprem.inference._quality import QualityCheck
+from suprem.inference.grid import ModelGrid
 from suprem.inference.results import CaseResult
+from suprem.inference.segmentation import Segmentation
 from suprem.inference.statistics import StructureStatistics, measure, to_csv, to_json
+from suprem.inference.store import BitStore
 from suprem.quality import check_masks
 from suprem.volumes.geometry import Volume, to_ras
 
@@ -40,10 +43,13 @@ def _masks() -> dict[str, np.ndarray]:
 
 
 def _judged(scan: Volume, masks: dict[str, np.ndarray]) -> list[StructureStatistics]:
-    check, rows = QualityCheck(scan, {"liver": 99.0}), []
+    grid, undecided = ModelGrid.of(scan, None), [99.0, *[0.0] * (len(masks) - 1)]
+    segmentation = Segmentation(tuple(masks), scan, grid, BitStore(len(masks), grid.shape), {}, undecided)
+    check, rows = QualityCheck(segmentation), []
     for name, mask in masks.items():
-        rows.append(measure(name, mask, scan))
-        check.add(rows[-1], mask)
+        segmentation.set_grid_mask(name, grid.reorientation.apply(mask))
+        rows.append(measure(name, segmentation.mask(name), scan))
+        check.add(rows[-1])
     return check.judged(rows)
 
 
@@ -54,7 +60,9 @@ def test_flags_are_those_of_the_arrays_in_ras(axes: tuple[int, int, int], signs:
     rows = _judged(scan, masks)
     ras, step = to_ras(scan)
     turned = {name: step.apply(mask) for name, mask in masks.items()}
-    expected = check_masks(turned, ras.spacing_mm, ras.array, {"liver": 99.0})
+    expected = check_masks(
+        turned, ras.spacing_mm, ras.array, {name: 99.0 if name == "liver" else 0.0 for name in masks}
+    )
     assert tuple(finding for row in rows for finding in row.findings) == expected
     for row in rows:
         assert row.evidence is not None
@@ -70,12 +78,32 @@ def test_files_hold_flags_and_what_they_rest_on() -> None:
     assert float(liver["undecided_share"]) == pytest.approx(99 / (270 * 0.72), abs=1e-4)
     assert "cut" in spleen["flags"].split()
     assert float(spleen["border_share"]) > 0
-    assert (spleen["undecided_share"], pancreas["flags"], pancreas["border_share"]) == ("", "", "")
+    assert (spleen["undecided_share"], pancreas["flags"], pancreas["border_share"]) == ("0.0", "", "")
     content = json.loads(to_json(rows, "universal_32"))["structures"]
     assert [entry["flag"] for entry in content[0]["flags"]] == liver["flags"].split()
     assert "2 separate parts" in content[0]["flags"][0]["text"]
     assert content[3]["flags"] == []
     assert content[2]["border_share"] == float(kidney["border_share"])
+
+
+def test_masks_are_looked_at_where_they_were_predicted() -> None:
+    scan = Volume(np.full((40, 40, 12), 50, np.int16), np.diag([1.0, 1.0, 5.0, 1.0]), "scan")
+    grid = ModelGrid.of(scan, (2.0, 2.0, 2.0))
+    segmentation = Segmentation(("liver", "pancreas"), scan, grid, BitStore(2, grid.shape), {})
+    liver, lost = np.zeros((2, *grid.shape), dtype=bool)
+    liver[2:8, 2:8, 2:20], liver[14:16, 14:16, 11] = True, True
+    lost[4, 4, 1] = True  # between two slices of the scan
+    check, rows = QualityCheck(segmentation), []
+    for name, mask in (("liver", liver), ("pancreas", lost)):
+        segmentation.set_grid_mask(name, mask)
+        rows.append(measure(name, segmentation.mask(name), scan))
+        check.add(rows[-1])
+    found, absent = (row.evidence for row in check.judged(rows))
+    assert found is not None
+    assert absent is not None
+    assert (found.voxels, found.parts, found.volume_ml) == (6 * 6 * 18 + 4, 2, pytest.approx(0.008 * 652))
+    assert rows[1].empty
+    assert absent.empty
 
 
 @pytest.mark.parametrize(

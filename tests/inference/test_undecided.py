@@ -38,10 +38,26 @@ def test_counts_by_definition(activation: str, chosen: list[int]) -> None:
     logits = rng.normal(0, 2, (4 + (activation == "softmax"), 500))
     inside = rng.random(500) < 0.6
     given = torch.from_numpy(logits if activation == "softmax" else logits[chosen])
-    assert channels.by_name(channels.undecided(given, None)).tolist() == _expected(logits, activation, chosen)
-    masked = channels.by_name(channels.undecided(given, torch.from_numpy(inside))).tolist()
+    assert channels.by_name(channels.decide(given, None).undecided).tolist() == _expected(logits, activation, chosen)
+    masked = channels.by_name(channels.decide(given, torch.from_numpy(inside)).undecided).tolist()
     assert masked == _expected(logits[:, inside], activation, chosen)
     assert sum(masked) > 0
+
+
+@pytest.mark.parametrize(("count", "chosen"), [(3, [0, 1, 2]), (12, [11, 2, 0]), (300, list(range(300)))])
+def test_labels_by_definition(count: int, chosen: list[int]) -> None:
+    logits = np.random.default_rng(4).normal(0, 1, (count + 1, 700)).astype(np.float32)
+    logits[2, :9] = logits[1, :9] = 9.0  # the first of two equal ones wins
+    config = ModelConfig("test", "segresnet_tiny", tuple(f"class_{i}" for i in range(count)), activation="softmax")
+    labels = ClassChannels(config, chosen, flip=False).decide(torch.from_numpy(logits), None).labels.numpy()
+    winner = logits.argmax(axis=0)
+    expected = [chosen.index(c - 1) + 1 if c - 1 in chosen else 0 for c in winner.tolist()]
+    assert labels.tolist() == expected
+    assert labels.dtype == (np.int32 if len(chosen) > 255 else np.uint8)
+    config = ModelConfig("test", "segresnet_tiny", config.classes, activation="sigmoid")
+    bits = ClassChannels(config, chosen, flip=False).decide(torch.from_numpy(logits[chosen]), None).labels.numpy()
+    wanted = np.packbits(logits[chosen] > 0, axis=0, bitorder="little")
+    assert np.array_equal(bits, wanted)
 
 
 @pytest.mark.parametrize(("count", "activation"), [(3, "sigmoid"), (12, "softmax")])

@@ -1,14 +1,15 @@
 """The quality flags of a predicted case, gathered mask by mask while it is written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from suprem.inference.statistics import StructureStatistics
 from suprem.quality import Evidence, body_midline_mm, find, gather
-from suprem.volumes.geometry import Volume, to_ras
+from suprem.volumes.geometry import to_ras
+
+if TYPE_CHECKING:
+    from suprem.inference.segmentation import Segmentation
 
 __all__ = ["QualityCheck"]
 
@@ -16,36 +17,32 @@ __all__ = ["QualityCheck"]
 class QualityCheck:
     """Looks at each mask once, and judges all of them at the end.
 
+    Masks are looked at on the model's grid, where they were predicted: the nearest labels that the scan's grid gets
+    have the same parts, and many times as many voxels.
+
     Args:
-        scan: HU on its own grid.
-        undecided_ml: structure -> volume in which the network was undecided.
+        segmentation: What was predicted.
     """
 
-    def __init__(self, scan: Volume, undecided_ml: Mapping[str, float]) -> None:
-        ras, self._step = to_ras(scan)
-        self._spacing_mm = ras.spacing_mm
+    def __init__(self, segmentation: "Segmentation") -> None:
+        ras, _ = to_ras(segmentation.scan)
         self._midline_mm = body_midline_mm(ras.array, ras.spacing_mm)
-        self._undecided_ml = undecided_ml
+        self._segmentation = segmentation
         self._evidence: list[Evidence] = []
 
-    def add(self, row: StructureStatistics, mask: npt.NDArray[np.bool_]) -> None:
-        """Looks at one mask on the grid of the scan, of which ``row`` is already measured."""
-        box = None
-        if row.start is not None and row.stop is not None:
-            spans = []
-            for axis, flip in zip(self._step.axes, self._step.flips, strict=True):
-                low, high, size = row.start[axis], row.stop[axis], mask.shape[axis]
-                spans.append(slice(size - high, size - low) if flip else slice(low, high))
-            box = (spans[0], spans[1], spans[2])
+    def add(self, row: StructureStatistics) -> None:
+        """Looks at the structure that ``row`` has measured on the grid of the scan."""
+        mask = self._segmentation.grid_mask(row.structure)
+        if row.empty:  # too small to be seen there
+            mask[:] = False
         self._evidence.append(
             gather(
                 row.structure,
-                self._step.apply(mask),
-                self._spacing_mm,
+                mask,
+                self._segmentation.grid_spacing_mm,
                 mean_hu=row.mean_hu,
                 std_hu=row.std_hu,
-                undecided_ml=self._undecided_ml.get(row.structure),
-                box=box,
+                undecided_ml=self._segmentation.undecided_ml.get(row.structure),
             )
         )
 

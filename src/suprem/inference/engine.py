@@ -14,7 +14,7 @@ import torch
 from suprem.errors import CheckpointError
 from suprem.inference.blending import ClassChannels, WindowNetwork
 from suprem.inference.grid import ModelGrid
-from suprem.inference.memory import CHUNK_BYTES, DEVICE_CHUNK_BYTES
+from suprem.inference.memory import CHUNK_BYTES, DEVICE_CHUNK_BYTES, FILE_CHUNK_BYTES
 from suprem.inference.probabilities import ProbabilitySink
 from suprem.inference.slabs import Cell, SlabAccumulator, SlabLayout
 from suprem.inference.store import BitStore, IndexStore, Region
@@ -60,8 +60,8 @@ class WindowSource(Protocol):
 class LabelSink(Protocol):
     """Where labels go."""
 
-    def write(self, region: Region, logits: torch.Tensor, inside: torch.Tensor | None) -> None:
-        """Stores what logits (K, V) of a box say; nothing is there outside ``inside``, bool (x, y, z)."""
+    def write(self, region: Region, labels: torch.Tensor, inside: torch.Tensor | None) -> None:
+        """Stores labels of a box, (V,) or (planes, V); nothing is there outside ``inside``, bool (x, y, z)."""
 
     def finish(self) -> BitStore | IndexStore:
         """All labels."""
@@ -76,14 +76,13 @@ class HostLabels:
     """
 
     def __init__(self, channels: ClassChannels, shape: tuple[int, int, int]) -> None:
-        self._channels, self._store = channels, channels.store(shape)
+        self._store = channels.store(shape)
 
-    def write(self, region: Region, logits: torch.Tensor, inside: torch.Tensor | None) -> None:
-        """Stores what logits (K, V) of a box say."""
-        labels = self._channels.labels(logits)
+    def write(self, region: Region, labels: torch.Tensor, inside: torch.Tensor | None) -> None:
+        """Stores labels of a box."""
         box = tuple(len(range(*part.indices(n))) for part, n in zip(region, self._store.shape, strict=True))
-        labels = labels.reshape(*labels.shape[:-1], *box)
-        self._store.write(region, labels if inside is None else labels * inside.cpu().numpy())
+        found = labels.reshape(*labels.shape[:-1], *box)
+        self._store.write(region, (found if inside is None else found * inside).cpu().numpy())
 
     def finish(self) -> BitStore | IndexStore:
         """All labels."""
@@ -178,11 +177,11 @@ def _label(job: Job, cell: Cell) -> None:
     """Normalises a finished cell, classifies it and stores the labels, a bounded number of voxels at a time."""
     channels, width, depth, height = cell.values.shape
     # Per voxel: the normalised values, the logits, their sigmoid, and its comparison.
-    voxel_bytes = 4 * channels + 9 * len(job.channels.rows)
+    voxel_bytes, chunk = 4 * channels + 9 * len(job.channels.rows), CHUNK_BYTES
     if job.probabilities is not None:  # the probabilities, scaled, rounded, and in two orders
-        voxel_bytes += 4 * len(job.channels.rows) + 6 * len(job.channels.names)
+        voxel_bytes, chunk = voxel_bytes + 4 * len(job.channels.rows) + 6 * len(job.channels.names), FILE_CHUNK_BYTES
     on_gpu = job.device.type == "cuda"
-    step = max(1, (DEVICE_CHUNK_BYTES if on_gpu else CHUNK_BYTES) // (voxel_bytes * depth * height))
+    step = max(1, (DEVICE_CHUNK_BYTES if on_gpu else chunk) // (voxel_bytes * depth * height))
     for first in range(0, width, step):
         part = slice(first, min(first + step, width))
         # Where no window was run the weight is 0, and the result is discarded below.
@@ -194,8 +193,9 @@ def _label(job: Job, cell: Cell) -> None:
             _check_sound(job)
         region = (slice(cell.x.start + part.start, cell.x.start + part.stop), slice(None), cell.z)
         inside = job.inside(region)
-        job.undecided.add_(job.channels.undecided(logits, None if inside is None else inside.flatten()))
-        job.labels.write(region, logits, inside)
+        labels, undecided = job.channels.decide(logits, None if inside is None else inside.flatten())
+        job.undecided.add_(undecided)
+        job.labels.write(region, labels, inside)
         if job.probabilities is not None:
             found = job.channels.probabilities(logits).reshape(-1, part.stop - part.start, depth, height)
             job.probabilities.write(region, found if inside is None else found * inside.cpu().numpy())

@@ -67,7 +67,7 @@ class ModelGrid:
         Only the box around what is labelled is read and written: the rest of the new array is zero pages that nobody
         has touched, and most structures are small.
         """
-        # x becomes the fastest axis in memory, as image files and readers have it.
+        # x becomes the fastest axis in memory, and grows as it does in the scan, as image files and readers have it.
         result = np.zeros(self.scan_shape[::-1], dtype=labels.dtype)
         box = bounding_box(labels if labels.dtype == np.bool_ else labels != 0)
         if box is not None:
@@ -76,13 +76,17 @@ class ModelGrid:
             part = np.take(labels[box].T, x.nearest, axis=2)
             for layer, index in zip(range(z.there.start, z.there.stop), z.nearest, strict=True):
                 np.take(part[index], y.nearest, axis=0, out=result[layer, y.there, x.there], mode="clip")
-        return self.reorientation.invert(result.T)
+        return result.T.transpose(np.argsort(self.reorientation.axes))
 
     def _positions(self, axis: int, part: slice) -> "_Positions":
-        """Where on a RAS axis of the scan a range of the model grid comes to lie."""
-        index = nearest_index(self.shape[axis], self.scan_shape[axis], 1.0 / self.steps[axis])
+        """Where on a RAS axis of the scan, counted in the scan's own direction, a range of the model grid lies."""
+        size = self.scan_shape[axis]
+        index = nearest_index(self.shape[axis], size, 1.0 / self.steps[axis])
         low, high = (int(found) for found in np.searchsorted(index, (part.start, part.stop)))
-        return _Positions(slice(low, high), index[low:high] - part.start)
+        nearest = index[low:high] - part.start
+        if self.reorientation.flips[axis]:
+            return _Positions(slice(size - high, size - low), nearest[::-1])
+        return _Positions(slice(low, high), nearest)
 
 
 class _Positions(NamedTuple):

@@ -6,7 +6,6 @@ come back once.
 """
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -157,19 +156,15 @@ class DeviceLabels:
     """
 
     def __init__(self, channels: ClassChannels, shape: tuple[int, int, int], device: torch.device) -> None:
-        self._channels, self._store = channels, channels.store(shape)
-        # Wide indices are rare: more than 255 classes that exclude each other.
-        wide = self._store.nbytes > prod(shape) and channels.exclusive
+        self._store = channels.store(shape)
         size = shape if channels.exclusive else (-(-len(channels.names) // 8), *shape)
-        self._labels = torch.zeros(size, dtype=torch.int32 if wide else torch.uint8, device=device)
+        self._labels = torch.zeros(size, dtype=channels.label_dtype, device=device)
 
-    def write(self, region: Region, logits: torch.Tensor, inside: torch.Tensor | None) -> None:
-        """Stores what logits (K, V) of a box say; nothing is there outside ``inside`` (x, y, z)."""
+    def write(self, region: Region, labels: torch.Tensor, inside: torch.Tensor | None) -> None:
+        """Stores labels of a box, (V,) or (planes, V); nothing is there outside ``inside`` (x, y, z)."""
         box = tuple(len(range(*part.indices(n))) for part, n in zip(region, self._store.shape, strict=True))
-        labels = self._channels.device_labels(logits).view(*self._labels.shape[:-3], *box)
-        if inside is not None:
-            labels = labels * inside
-        self._labels[(..., *region)] = labels.to(self._labels.dtype)
+        found = labels.view(*self._labels.shape[:-3], *box)
+        self._labels[(..., *region)] = found if inside is None else found * inside
 
     def finish(self) -> BitStore | IndexStore:
         """The labels, in the memory of the computer."""

@@ -80,13 +80,13 @@ def write_case(
     with atomic_folder(folder, overwrite=overwrite) as target:
         preview = Preview(segmentation.scan, _write_combined(segmentation, target, label_space))
         numbers = {name: number for number, name in label_space.numbers.items()}
-        check = QualityCheck(segmentation.scan, segmentation.undecided_ml)
+        check = QualityCheck(segmentation)
         rows = []
         for name, file_name in names.items():
             mask = segmentation.mask(name)
             _write_mask(segmentation.scan, mask, target / "segmentations" / f"{file_name}.nii.gz", name)
             rows.append(measure(name, mask, segmentation.scan, numbers.get(name)))
-            check.add(rows[-1], mask)
+            check.add(rows[-1])
             preview.add(name, mask)
             if report is not None:
                 report.add(name, mask)

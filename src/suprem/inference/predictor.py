@@ -59,7 +59,6 @@ class _Facts:
     in_use: int
     device_free: int | None
     device_resident: int
-    probabilities: bool
 
 
 class Predictor:
@@ -238,7 +237,7 @@ class Predictor:
         with clock.measure("input"):
             source = there.input(contract.hu_window) if there else InputBand(volume, grid, contract.hu_window)
         with clock.measure("plan"):
-            facts = _Facts(volume, grid, in_use, device_free, resident if there else 0, probabilities is not None)
+            facts = _Facts(volume, grid, in_use, device_free, resident if there else 0)
             if self._window_bytes is None:
                 self._window_bytes = window_bytes(self._network, contract.patch_size, self.device, self._probe())
             layout, demand = self._laid_out(facts, body)
@@ -308,7 +307,6 @@ class Predictor:
             device_free=facts.device_free,
             device_resident=facts.device_resident,
             postprocess=self._postprocess != "none",
-            probabilities=facts.probabilities,
             windows=len(layout.windows),
             skipped=skipped,
         )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from suprem._files import output_error
 from suprem.errors import ConfigurationError
 from suprem.inference.grid import ModelGrid
-from suprem.inference.memory import CHUNK_BYTES
+from suprem.inference.memory import FILE_CHUNK_BYTES
 from suprem.inference.segmentation import matching_class
 from suprem.inference.store import Region
 from suprem.volumes.geometry import resample_linear
@@ -168,7 +168,7 @@ class ProbabilityFile:
             return grid.reorientation.invert(self.on_grid(name))
         x, y, z = grid.scan_shape
         result = np.empty((z, x, y), dtype=np.uint8).transpose(1, 2, 0)
-        count = max(1, CHUNK_BYTES // (_VOXEL_BYTES * x * y))
+        count = max(1, FILE_CHUNK_BYTES // (_VOXEL_BYTES * x * y))
         for first in range(0, z, count):
             part = result[:, :, first : first + count]
             part[...] = self._interpolated(name, first, part.shape[2])

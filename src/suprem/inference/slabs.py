@@ -118,9 +118,9 @@ class SlabAccumulator:
 
     def add(self, window: Window, output: torch.Tensor) -> None:
         """Adds one window's output, float (C, x, y, z); the tensor is overwritten."""
-        output *= self._importance
         size, y_size = self._layout.patch_size, self._layout.shape[1]
         y = slice(max(window.y, 0), min(window.y + size[1], y_size))
+        pieces = []
         for cell in self._layout.cells(window):
             values, weights = self._opened(cell)
             x, z = self._layout.box(cell)
@@ -130,8 +130,15 @@ class SlabAccumulator:
                 slice(y.start - window.y, y.stop - window.y),
                 slice(z.start - window.z, z.stop - window.z),
             )
-            values[:, :, y] += output[(slice(None), *source)]
             weights[:, y] += self._importance[source]
+            pieces.append((values[:, :, y], (slice(None), *source)))
+        # One channel at a time stays in the cache of a CPU; a GPU is called as rarely as can be.
+        step = self._channels if output.is_cuda else 1
+        for first in range(0, self._channels, step):
+            part = output[first : first + step]
+            part *= self._importance
+            for target, where in pieces:
+                target[first : first + step] += part[where]
 
     def close(self, done: int) -> Iterator[Cell]:
         """Hands out and forgets the cells that no window from number ``done`` on reaches."""

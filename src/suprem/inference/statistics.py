@@ -113,14 +113,12 @@ def measure(
         raise VolumeError(
             f"The mask of {structure!r} has shape {mask.shape}, its scan {scan.shape}; they must be equal."
         )
-    # Planes across the axis whose neighbours lie farthest apart in memory are read in one go.
-    axis = int(np.argmax(np.abs(mask.strides)))
+    # Axes in the order of memory, the one first whose neighbours lie farthest apart: planes are read in one go.
+    order = np.argsort(np.abs(mask.strides))[::-1]
     sums = _Sums()
-    extents = [np.zeros(n, dtype=bool) for n in np.delete(mask.shape, axis)]
+    extents = [np.zeros(mask.shape[axis], dtype=bool) for axis in order[1:]]
     planes = []
-    for index, (plane, values) in enumerate(
-        zip(np.moveaxis(mask, axis, 0), np.moveaxis(scan.array, axis, 0), strict=True)
-    ):
+    for index, (plane, values) in enumerate(zip(mask.transpose(order), scan.array.transpose(order), strict=True)):
         rows = plane.any(axis=1)
         if not rows.any():
             continue
@@ -131,9 +129,9 @@ def measure(
     ml = sums.count * abs(float(np.linalg.det(scan.affine[:3, :3]))) / 1000.0
     if not planes:
         return StructureStatistics(structure, number, 0, 0.0)
-    bounds = [(int(found[0]), int(found[-1]) + 1) for found in map(np.flatnonzero, extents)]
-    bounds.insert(axis, (planes[0], planes[-1] + 1))
-    (x0, x1), (y0, y1), (z0, z1) = bounds
+    bounds = [(planes[0], planes[-1] + 1)]
+    bounds += [(int(found[0]), int(found[-1]) + 1) for found in map(np.flatnonzero, extents)]
+    (x0, x1), (y0, y1), (z0, z1) = (bounds[position] for position in np.argsort(order))
     std = float(np.sqrt(sums.squares / sums.count))
     start, stop = (x0, y0, z0), (x1, y1, z1)
     return StructureStatistics(

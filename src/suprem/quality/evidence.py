@@ -207,12 +207,12 @@ def _surface(part: BoolArray, spacing_mm: Spacing) -> float:
 
 def _parts(part: BoolArray, box: Box, shape: Sequence[int]) -> tuple[int, float]:
     """Number of parts that count, and the share of the voxels that are not apart."""
-    labels = cc3d.connected_components(part, connectivity=26, binary_image=True)
-    measured = cc3d.statistics(labels, no_slice_conversion=True)
-    sizes = measured["voxel_counts"][1:].astype(np.int64)
-    bounds = np.asarray(measured["bounding_boxes"]).reshape(-1, 3, 2)[1:]  # last index included
-    offset = np.array([span.start for span in box])
-    reaches = ((bounds[..., 0] + offset == 0) | (bounds[..., 1] + offset == np.array(shape) - 1)).any(axis=1)
-    apart = ~reaches
+    labels = cc3d.connected_components(np.ascontiguousarray(part), connectivity=26, binary_image=True)
+    sizes = np.bincount(labels[part])
+    apart = sizes > 0
+    for axis, (span, size) in enumerate(zip(box, shape, strict=True)):
+        for reached, index in ((span.start == 0, 0), (span.stop == size, -1)):
+            if reached:
+                apart[labels[(slice(None),) * axis + (index,)]] = False
     apart[np.argmax(sizes)] = False
     return int(np.count_nonzero(apart)) + 1, float(1 - sizes[apart].sum() / sizes.sum())

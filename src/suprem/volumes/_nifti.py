@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from zlib_ng import gzip_ng, zlib_ng
 
 from suprem.errors import VolumeError
 from suprem.volumes._claims import check_claim, check_dimensions
@@ -20,7 +21,7 @@ from suprem.volumes.geometry import Array, Volume
 
 __all__ = ["read_nifti", "write_nifti"]
 
-_Source = gzip.GzipFile | BufferedReader
+_Source = gzip_ng.GzipNGFile | BufferedReader
 _READ_BYTES = 2**20
 _BLOCK_BYTES = 2**20
 _SLAB_PLANES = 64  # whole cache lines, also of an array in C order
@@ -43,7 +44,7 @@ def read_nifti(path: Path, name: str, max_voxels: int) -> Volume:
         packed = raw.read(2) == b"\x1f\x8b"
     stored = path.stat().st_size
     try:
-        with gzip.open(path, "rb") if packed else path.open("rb") as file:
+        with gzip_ng.open(path, "rb") if packed else path.open("rb") as file:
             header = _read_header(file, name)
             shape = _shape(header, name)
             dtype = _dtype(header, name)
@@ -58,7 +59,7 @@ def read_nifti(path: Path, name: str, max_voxels: int) -> Volume:
             _fill(file, array, name)
             if packed:
                 _finish(file, name)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except (EOFError, gzip.BadGzipFile, zlib_ng.error) as error:
         raise VolumeError(
             f"{name} holds truncated or damaged gzip data ({error}); copy or download it again."
         ) from error
@@ -196,7 +197,7 @@ class _Deflate:
         file.write(b"\x1f\x8b\x08\0\0\0\0\0\0\xff")
 
     def write(self, block: memoryview | bytes) -> None:
-        self._crc = zlib.crc32(block, self._crc)
+        self._crc = zlib_ng.crc32(block, self._crc)
         self._size += len(block)
         if np.frombuffer(block, np.uint8).any():
             self._file.write(self._compressed(block))
@@ -206,7 +207,7 @@ class _Deflate:
             self._file.write(self._zeros[len(block)])
 
     def _compressed(self, block: memoryview | bytes) -> bytes:
-        stream = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, self._strategy)
+        stream = zlib_ng.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, self._strategy)
         return stream.compress(block) + stream.flush(zlib.Z_FULL_FLUSH)
 
     def finish(self) -> None:
