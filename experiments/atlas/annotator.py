@@ -37,7 +37,7 @@ def annotate(
 def correct(folder: Path, truth: Mapping[str, npt.NDArray[np.bool_]], *, thorough: bool = False) -> tuple[str, ...]:
     """Writes the masks of the structures in doubt, or of all, into `segmentations/`; returns their names."""
     ticket, shown = read_ticket(folder), read_segmentation(folder / "labels.seg.nrrd")
-    corrected = tuple(name for name in (ticket.structures if thorough else ticket.doubtful) if name in truth)
+    corrected = tuple(name for name in (truth if thorough else ticket.doubtful) if name in truth)
     target = folder / "segmentations"
     target.mkdir(exist_ok=True)
     for name in corrected:

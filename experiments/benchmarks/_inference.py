@@ -236,6 +236,9 @@ def predict(job: dict[str, Any]) -> dict[str, Any]:
     Masks, the combined label map, statistics, quality flags, preview and manifest are all written. `forward_s` is the
     time inside the network's own calls.
     """
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure  # noqa: F401  # the preview imports it late; imports are in nobody's time
+
     from suprem.inference import Predictor
     from suprem.inference.folder import predict_folder
     from suprem.volumes.scans import find_scans

@@ -15,11 +15,11 @@ transfer" stops where a GPU takes over, "32 channels" makes one mask per class f
 volumes eight times as large. "Per volume" is how many crops are taken before the next volume is opened; nnU-Net has no
 setting for it. Augmentation is quarter turns and shifts of intensity, as in `suprem.transforms`.
 
-Writes `results_data_loading.csv`, one row per measurement, and `results_data_loading.md` beside itself.
+Writes `results_data_loading.csv`, one row per measurement, `results_data_loading_ratios.csv`, how many times as fast as
+each peer suprem is, and `results_data_loading.md` beside itself.
 """
 
 import argparse
-import csv
 import json
 import os
 import platform
@@ -37,6 +37,7 @@ from typing import Any
 
 import _peers_data_loading as shared
 import numpy as np
+from _harness import write_csv
 from _peers_data_loading import Job
 
 HERE = Path(__file__).parent
@@ -225,13 +226,17 @@ def machine(versions: dict[str, dict[str, str]]) -> str:
     return text
 
 
-def ratio(results: list[dict[str, Any]], row: tuple[str, int, str]) -> str:
-    """Ours over a peer's crops per second, repeat by repeat: median (least to most)."""
+def ratios(results: list[dict[str, Any]], row: tuple[str, int, str]) -> list[float]:
+    """Ours over a peer's crops per second, repeat by repeat; nothing for rows that are not comparable."""
     ours = values(results, "crops_per_second", ("suprem", *row[1:]))
-    ratios = [a / b for a, b in zip(ours, values(results, "crops_per_second", row), strict=False)]
-    if row[0] not in COMPARED[1:] or not ratios:
-        return ""
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    theirs = values(results, "crops_per_second", row)
+    return [a / b for a, b in zip(ours, theirs, strict=False)] if row[0] in COMPARED[1:] else []
+
+
+def ratio(results: list[dict[str, Any]], row: tuple[str, int, str]) -> str:
+    """The same as text: median (least to most)."""
+    found = ratios(results, row)
+    return f"{statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})" if found else ""
 
 
 def table(results: list[dict[str, Any]], plan: Plan, about: str) -> str:
@@ -254,11 +259,14 @@ def table(results: list[dict[str, Any]], plan: Plan, about: str) -> str:
 
 def save(results: list[dict[str, Any]], plan: Plan, about: str, folder: Path) -> None:
     """Writes the CSV and the Markdown."""
-    rounded = [{k: round(v, 3) if isinstance(v, float) else v for k, v in result.items()} for result in results]
-    with (folder / "results_data_loading.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rounded[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rounded)
+    compared = [
+        {"contender": who, "per_volume": per, "augmentation": how, "suprem_faster_by": statistics.median(found)}
+        for who, per, how in plan.rows
+        if (found := ratios(results, (who, per, how)))
+    ]
+    write_csv(folder / "results_data_loading.csv", results)
+    if compared:
+        write_csv(folder / "results_data_loading_ratios.csv", compared)
     (folder / "results_data_loading.md").write_text(table(results, plan, about), encoding="utf-8")
 
 

@@ -51,6 +51,9 @@ SETTINGS = {
     "over the body, overlap 0.375": QualityLevel(0.375, True),
     "over the body, overlap 0.25": QualityLevel(0.25, True),
     "over the body, overlap 0.125": QualityLevel(0.125, True),
+    "overlap 0.375, windows up to 1.25 times as long": QualityLevel(0.375, True, 1.25),
+    "overlap 0.5, windows up to 1.5 times as long": QualityLevel(0.5, True, 1.5),
+    "overlap 0.375, windows up to 1.5 times as long": QualityLevel(0.375, True, 1.5),
     "overlap 0.25, windows up to 1.5 times as long": QualityLevel(0.25, True, 1.5),
 }
 FIELDS = ("network", "scan", "setting", "dsc", "agreement", "calls", "window", "voxels", "body_voxels")

@@ -47,7 +47,8 @@ def test_what_a_person_gets(atlas: Atlas) -> None:
     assert (read_volume(folder / "attention.nii.gz").array == 7).all()
     ticket = read_ticket(folder)
     assert (ticket.ticket, ticket.case, ticket.round, ticket.to, ticket.by) == ("0001", "own/two", 1, "ben", "ann")
-    assert (ticket.structures, ticket.doubtful) == (labels.structures, ("liver_tumor", "aorta"))
+    assert "pancreas" not in labels.structures  # no model knows it
+    assert (ticket.structures, ticket.doubtful) == (labels.structures, ("liver_tumor", "aorta", "pancreas"))
     assert ticket.files == {p.name: sha256_file(p) for p in folder.iterdir() if p.name != "ticket.json"}
     event = atlas.journal.events("export")[-1]
     assert event.user == "ann"
@@ -64,6 +65,7 @@ def test_where_to_look(atlas: Atlas) -> None:
     )
     text = (folder / "what-to-look-at.md").read_text()
     assert "In doubt, the worst first: liver_tumor, aorta." in text
+    assert "No model knows pancreas, and nobody has drawn that here yet; please do." in text
     assert "two models of three see it" in text
     assert "| spleen | expert: own |" in text
 

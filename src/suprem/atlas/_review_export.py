@@ -195,10 +195,11 @@ def _labels(atlas: Atlas, case: str) -> tuple[LabelSet, int]:
 def _write_case(atlas: Atlas, ticket: Ticket, labels: LabelSet, folder: Path) -> None:
     priority = atlas.priority_folder(ticket.round)
     rows, regions = _wanted(priority, ticket.case)
-    doubtful = tuple(name for name in rows if name in labels.provenance)
+    known = tuple(name for name in rows if name in labels.provenance)
+    doubtful = (*known, *(name for name in atlas.structures if name not in labels.provenance))
     write_volume(Volume(atlas.store.case(ticket.case).ct(), labels.affine, ticket.case), folder / "ct.nii.gz")
     write_segmentation(
-        folder / "labels.seg.nrrd", labels.indices, labels.table, labels.affine, labels.structures, flagged=doubtful
+        folder / "labels.seg.nrrd", labels.indices, labels.table, labels.affine, labels.structures, flagged=known
     )
     numbers = numbering(atlas.structures)
     write_volume(Volume(shown(labels, numbers), labels.affine, ticket.case), folder / "labels.nii.gz")
@@ -245,10 +246,14 @@ def _instructions(
 ) -> str:
     lines = [f"# {ticket.case}", "", f"Ticket {ticket.ticket}, round {ticket.round}, {ticket.time}.", ""]
     lines += ["## What to look at", ""]
-    if not regions and not doubtful:
+    known = [name for name in doubtful if name in labels.provenance]
+    unknown = [name for name in doubtful if name not in labels.provenance]
+    if not regions and not known:
         lines += ["Nothing is marked in this case; look at every structure.", ""]
-    if doubtful:
-        lines += [f"In doubt, the worst first: {', '.join(doubtful)}.", ""]
+    if known:
+        lines += [f"In doubt, the worst first: {', '.join(known)}.", ""]
+    if unknown:
+        lines += [f"No model knows {', '.join(unknown)}, and nobody has drawn that here yet; please do.", ""]
     if regions:
         lines += ["| structure | voxel from 0 (x, y, z) | mm right, front, head | ml | why |", "|---|---|---|---|---|"]
         for r in regions:

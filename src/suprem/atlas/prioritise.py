@@ -180,9 +180,13 @@ def _finish(atlas: Atlas, report: PriorityReport) -> None:
 def to_review(atlas: Atlas, number: int) -> dict[str, tuple[str, ...]]:
     """Case -> structures about which there is something to decide in a round.
 
-    Left out are those that the dataset annotates, and those that a revision of this round has changed or checked.
+    Left out are those that the dataset annotates or a person has revised, whatever the models say of them later, and
+    those that were looked at in this round and stayed as they were.
     """
-    settled = {record.key: set(record.annotated) for record in atlas.store.records}
+    settled = {
+        case: {name for name, origin in atlas.provenance(case).items() if origin.source != "pseudo"}
+        for case in atlas.cases
+    }
     for event in atlas.journal.events("revision"):
         if event.facts.get("round") == number:
             looked_at = {*event.facts.get("changed", ()), *event.facts.get("checked", ())}

@@ -28,7 +28,7 @@ class QualityLevel:
 
 LEVELS: dict[str, QualityLevel] = {
     "fast": QualityLevel(overlap=0.25, fitted=True, growth=1.25),
-    "balanced": QualityLevel(overlap=0.5, fitted=True),
+    "balanced": QualityLevel(overlap=0.5, fitted=True, growth=1.25),
     "exhaustive": QualityLevel(overlap=0.5, fitted=False),
 }
 """Name -> what it asks for, from the quickest to the most thorough."""

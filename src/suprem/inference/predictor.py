@@ -68,8 +68,8 @@ class Predictor:
         network: with a :class:`~suprem.zoo.config.ModelConfig` in ``network.config``, as ``load_pretrained`` gives it.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
         quality: a name of :data:`~suprem.inference.levels.LEVELS`: how much work is done for the last bit of accuracy.
-            ``"balanced"`` lays few windows over the body and labels nothing outside; ``"fast"`` overlaps them less, and
-            takes larger ones than the network was trained with where that saves work and memory allows;
+            ``"balanced"`` lays few windows over the body, a little larger ones than the network was trained with where
+            that saves work and memory allows, and labels nothing outside; ``"fast"`` overlaps them less;
             ``"exhaustive"`` runs everywhere, window for window as MONAI's sliding-window inference.
         overlap: least fraction of a window shared with its neighbour, at least 0 and below 1; ``None`` for that of
             ``quality``.
