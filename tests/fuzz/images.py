@@ -202,7 +202,8 @@ def _nrrd_values(path: Path) -> np.ndarray | None:
     if kind is None or order is None or fields.get("encoding") not in ("raw", "gzip"):
         return None
     shape = [int(n) for n in fields["sizes"].split()]
-    values = gzip.decompress(data) if fields["encoding"] == "gzip" else data
+    # What follows the stream is nobody's.
+    values = zlib.decompressobj(31).decompress(data) if fields["encoding"] == "gzip" else data
     return _shaped(values, order + kind, shape)
 
 

@@ -112,7 +112,32 @@ def test_not_finite(tmp_path: Path, value: float, suffix: str) -> None:
     array = random_array("float32", SHAPE)
     array[1, 2, 3] = array[5, 6, 7] = value
     write_volume(Volume(array, np.eye(4)), tmp_path / f"a.{suffix}")
-    refused(tmp_path / f"a.{suffix}", "2 NaN or infinite voxels")
+    refused(tmp_path / f"a.{suffix}", "2 voxels that are NaN, infinite or beyond 3.4e\\+38")
+
+
+def test_more_than_float32_holds(tmp_path: Path) -> None:
+    array = np.full(SHAPE, 40.0)
+    array[1, 2, 3] = 1e131
+    write_volume(Volume(array, np.eye(4)), tmp_path / "a.nii")
+    refused(tmp_path / "a.nii", "1 voxels that are NaN, infinite or beyond")
+    assert read_volume(tmp_path / "a.nii").array[1, 2, 3] == 1e131
+    data = bytearray(plain(tmp_path / "b.nii").read_bytes())
+    data[112:116] = np.float32(2e37).tobytes()  # scl_slope
+    (tmp_path / "b.nii").write_bytes(data)
+    refused(tmp_path / "b.nii", "beyond")
+    assert np.isfinite(read_volume(tmp_path / "b.nii").array).all()
+
+
+def test_half_a_yes_in_metaimage(tmp_path: Path) -> None:
+    path = plain(tmp_path / "a.mha")
+    path.write_bytes(re.sub(rb"CompressedData = \w+", b"CompressedData = 1,5", path.read_bytes()))
+    refused(path, "neither True nor False")
+
+
+def test_long_fields_of_nrrd(tmp_path: Path) -> None:
+    path = plain(tmp_path / "a.nrrd")
+    path.write_bytes(path.read_bytes().replace(b"kinds: domain domain domain", b"kinds: domain domain " + b"x" * 5000))
+    refused(path, "'kinds' of 5014 characters")
 
 
 @pytest.mark.parametrize("spacing", [0.0, -1.0, np.nan, np.inf])

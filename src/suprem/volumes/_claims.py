@@ -12,6 +12,7 @@ __all__ = ["MAX_VOXELS", "check_claim", "check_metaimage", "check_nrrd"]
 
 MAX_VOXELS = 2**31
 _DEFLATE_MAX_RATIO = 1032  # no deflate stream expands more, see https://zlib.net/zlib_tech.html
+_FIELD_LIMIT = 1000  # characters of a field; the affine, the longest that is needed, takes some 200
 _HEADER_LIMIT = 2**20
 _NRRD_BYTES = {
     **dict.fromkeys(("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"), 1),
@@ -140,6 +141,7 @@ def check_nrrd(path: Path, name: str, max_voxels: int, *, layers: bool = False) 
         key, colon, value = line.partition(":")
         if colon and not line.startswith("#") and not value.startswith("="):
             fields[key.strip().lower()] = value.strip()
+    _check_lengths(name, fields)
     if "data file" in fields or "datafile" in fields:
         raise VolumeError(f"{name} keeps its data in another file; export it as one .nrrd file.")
     kind = _required(name, fields, "type").lower()
@@ -162,6 +164,13 @@ def check_nrrd(path: Path, name: str, max_voxels: int, *, layers: bool = False) 
     check_claim(name, shape, _NRRD_BYTES[kind], stored, compressed=compressed, max_voxels=max_voxels)
     if compressed:
         _check_deflate(path, name, blank.end(), math.prod(shape) * _NRRD_BYTES[kind])
+
+
+def _check_lengths(name: str, fields: dict[str, str]) -> None:
+    """SimpleITK crashes at some long values, now and then; free text may be long."""
+    for key, value in fields.items():
+        if len(value) > _FIELD_LIMIT and key != "content":
+            raise VolumeError(f"{name} has a {brief(key)} of {len(value)} characters in its header; export it again.")
 
 
 def _check_scalar_kinds(name: str, fields: dict[str, str]) -> None:
@@ -202,7 +211,12 @@ def check_metaimage(path: Path, name: str, max_voxels: int) -> None:
     if _numbers(name, "NDims", _required(name, fields, "NDims")) != (len(shape),):  # SimpleITK crashes at some
         raise VolumeError(f"{name} has NDims {brief(fields['NDims'])} and {len(shape)} sizes; export it again.")
     _check_spacing(name, fields.get("ElementSpacing", ""))
-    compressed = fields.get("CompressedData", "False").lower() == "true"
+    packed = fields.get("CompressedData", "False").lower()
+    if packed not in ("true", "false"):  # SimpleITK looks at the first letter
+        raise VolumeError(
+            f"{name} has CompressedData {brief(packed)}, which is neither True nor False; export it again."
+        )
+    compressed = packed == "true"
     stored = data.stat().st_size - start
     check_claim(name, shape, _META_BYTES[kind], stored, compressed=compressed, max_voxels=max_voxels)
     header_size = fields.get("HeaderSize", "0")

@@ -136,7 +136,9 @@ def _scaled(array: Array, header: np.void, name: str) -> Array:
     whole = array.dtype.kind in "iu" and array.dtype.itemsize <= 2 and slope.is_integer() and inter.is_integer()
     if whole and max(abs(slope), abs(inter)) < 2**15:
         return array.astype(np.int32) * np.int32(slope) + np.int32(inter)
-    result = np.empty(array.shape, dtype=np.float64 if array.dtype.itemsize > 4 else np.float32, order="F")
+    ends = [np.float64(end(array)) for end in (np.min, np.max)]
+    fits = all(not abs(end * slope + inter) > np.finfo(np.float32).max for end in ends)
+    result = np.empty(array.shape, dtype=np.float32 if array.dtype.itemsize <= 4 and fits else np.float64, order="F")
     for z in range(array.shape[2]):
         result[:, :, z] = array[:, :, z] * np.float64(slope) + inter
     return result

@@ -211,13 +211,16 @@ def read_ct(path: str | os.PathLike[str], *, series: str | int | None = None, ma
 
 
 def _compact(array: Array, name: str) -> Array:
-    """int16 if nothing is lost by it, else float32; refuses what is not finite. Looks at one slab at a time."""
+    """int16 if nothing is lost by it, else float32; refuses what neither can hold. Looks at one slab at a time."""
     slabs = [array[:, :, z : z + 16] for z in range(0, array.shape[2], 16)]
-    limits = np.iinfo(np.int16)
+    limits, largest = np.iinfo(np.int16), np.finfo(np.float32).max
     if array.dtype.kind == "f":
-        bad = sum(int(np.count_nonzero(~np.isfinite(slab))) for slab in slabs)
+        bad = sum(int(np.count_nonzero(~(np.abs(slab) <= largest))) for slab in slabs)
         if bad:
-            raise VolumeError(f"{name} has {bad} NaN or infinite voxels; replace them, with -1024 (air) for example.")
+            raise VolumeError(
+                f"{name} has {bad} voxels that are NaN, infinite or beyond {largest:.2g}; replace them, with -1024 "
+                "(air) for example."
+            )
     fits = all(
         slab.min() >= limits.min
         and slab.max() <= limits.max
