@@ -43,6 +43,7 @@ nitpick_ignore_regex = [
 ]
 
 html_theme = "furo"
+html_favicon = "favicon.svg"
 html_title = f"suprem {release}"
 html_theme_options = {
     "announcement": "Research software. Not a medical device, not for clinical use.",

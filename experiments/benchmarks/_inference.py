@@ -222,10 +222,10 @@ def network_of(job: dict[str, Any]) -> Any:
 
 
 def windows(job: dict[str, Any]) -> dict[str, Any]:
-    """Seconds of one window."""
+    """Seconds of one window, of the trained size or of `window`."""
     import torch
 
-    network, image = network_of(job), torch.rand(1, 1, *(job["patch"],) * 3)
+    network, image = network_of(job), torch.rand(1, 1, *job.get("window", (job["patch"],) * 3))
     with torch.inference_mode():
         return {"window_s": median_seconds(lambda: network.forward_features(image), job["count"])}
 
@@ -274,6 +274,7 @@ def predict(job: dict[str, Any]) -> dict[str, Any]:
         "found": len(case["found"]),
         "windows": manifest["run"]["windows"]["run"],
         "windows_skipped": manifest["run"]["windows"]["skipped"],
+        "window": manifest["run"]["windows"]["size"],
         "phases": phases,
     }
 
