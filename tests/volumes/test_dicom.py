@@ -164,6 +164,22 @@ def colour(slices: list[Dataset]) -> list[Dataset]:
     return slices
 
 
+def no_slope(slices: list[Dataset]) -> list[Dataset]:
+    slices[4].RescaleSlope = "0"
+    return slices
+
+
+def endless(slices: list[Dataset]) -> list[Dataset]:
+    slices[4].RescaleIntercept = "inf"
+    return slices
+
+
+def many_columns(slices: list[Dataset]) -> list[Dataset]:
+    for data in slices:
+        data.Columns = [data.Columns, 7]
+    return slices
+
+
 def single(slices: list[Dataset]) -> list[Dataset]:
     return slices[:1]
 
@@ -201,6 +217,9 @@ def scouts(slices: list[Dataset]) -> list[Dataset]:
         (zero_pixels, "must be positive"),
         (colour, "colour image"),
         (single, "single slice"),
+        (no_slope, "RescaleSlope 0"),
+        (endless, r"no usable RescaleIntercept \('inf'\)"),
+        (many_columns, "no usable Columns"),
         (magnetic, "holds MR images"),
         (enhanced, "multi-frame"),
         (scouts, "only localizers"),

@@ -139,9 +139,9 @@ def check_nrrd(path: Path, name: str, max_voxels: int, *, layers: bool = False) 
     fields: dict[str, str] = {}
     for line in head[: blank.start()].decode("latin-1").splitlines()[1:]:
         key, colon, value = line.partition(":")
+        _check_length(name, key, value)
         if colon and not line.startswith("#") and not value.startswith("="):
             fields[key.strip().lower()] = value.strip()
-    _check_lengths(name, fields)
     if "data file" in fields or "datafile" in fields:
         raise VolumeError(f"{name} keeps its data in another file; export it as one .nrrd file.")
     kind = _required(name, fields, "type").lower()
@@ -166,11 +166,12 @@ def check_nrrd(path: Path, name: str, max_voxels: int, *, layers: bool = False) 
         _check_deflate(path, name, blank.end(), math.prod(shape) * _NRRD_BYTES[kind])
 
 
-def _check_lengths(name: str, fields: dict[str, str]) -> None:
-    """SimpleITK crashes at some long values, now and then; free text may be long."""
-    for key, value in fields.items():
-        if len(value) > _FIELD_LIMIT and key != "content":
-            raise VolumeError(f"{name} has a {brief(key)} of {len(value)} characters in its header; export it again.")
+def _check_length(name: str, key: str, value: str) -> None:
+    """SimpleITK crashes at some long lines, now and then; comments, and values of free text, may be long."""
+    free = key.startswith("#") or value.startswith("=") or key.strip().lower() == "content"
+    longest = len(key) if free and not key.startswith("#") else 0 if free else len(key) + len(value)
+    if longest > _FIELD_LIMIT:
+        raise VolumeError(f"{name} has a {brief(key.strip())} of {longest} characters in its header; export it again.")
 
 
 def _check_scalar_kinds(name: str, fields: dict[str, str]) -> None:

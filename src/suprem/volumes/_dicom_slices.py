@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from suprem.errors import DicomError
+from suprem.errors import DicomError, brief
 from suprem.volumes._dicom_elements import lengths_fit
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ class Slice:
     orientation: str
     position: str
     pixel_spacing: str
+    rows: str
+    columns: str
+    slope: str
+    intercept: str
 
     @property
     def is_localizer(self) -> bool:
@@ -61,7 +65,7 @@ class Slice:
         except ValueError:
             values = ()
         if len(values) != count or not np.isfinite(values).all():
-            raise DicomError(f"{self.path} has no usable {what} ({text!r}); export the series again.")
+            raise DicomError(f"{self.path} has no usable {what} ({brief(text)}); export the series again.")
         return values
 
 
@@ -166,6 +170,10 @@ def _read_slice(reader: "sitk.ImageFileReader", path: Path) -> Slice | None:
         orientation=text("0020|0037"),
         position=text("0020|0032"),
         pixel_spacing=text("0028|0030"),
+        rows=text("0028|0010"),
+        columns=text("0028|0011"),
+        slope=text("0028|1053"),
+        intercept=text("0028|1052"),
     )
 
 
@@ -223,6 +231,7 @@ def _check_uniform(slices: list[Slice], name: str) -> None:
             )
         if item.components != 1:
             raise DicomError(f"{item.path} is a colour image; remove it or choose the CT series by its number.")
+        _check_values(item)
         for what, a, b in (
             ("size", first.size, item.size),
             ("PixelSpacing", first.pixel_spacing, item.pixel_spacing),
@@ -235,6 +244,20 @@ def _check_uniform(slices: list[Slice], name: str) -> None:
                 )
 
 
+def _check_values(item: Slice) -> None:
+    """What GDCM takes as it comes: a size of several numbers, and a scaling to HU that loses them."""
+    found = item.numbers(item.rows, 1, "Rows") + item.numbers(item.columns, 1, "Columns")
+    if found != (item.size[1], item.size[0]):
+        raise DicomError(
+            f"{item.path} claims {found[0]:g} x {found[1]:g} pixels and has {_shown(item.size)}; export it again."
+        )
+    slope = item.numbers(item.slope, 1, "RescaleSlope")[0] if item.slope else 1.0
+    if item.intercept:
+        item.numbers(item.intercept, 1, "RescaleIntercept")
+    if not slope:
+        raise DicomError(f"{item.path} has RescaleSlope 0, which leaves no HU; export the series again.")
+
+
 def _same_numbers(a: str, b: str) -> bool:
     try:
         x, y = ([float(v) for v in text.split("\\")] for text in (a, b))
@@ -244,7 +267,7 @@ def _same_numbers(a: str, b: str) -> bool:
 
 
 def _shown(value: str | tuple[int, ...]) -> str:
-    return value.replace("\\", ", ") if isinstance(value, str) else " x ".join(str(v) for v in value[:2])
+    return brief(value.replace("\\", ", "))[1:-1] if isinstance(value, str) else " x ".join(str(v) for v in value[:2])
 
 
 def _regular_step(along: npt.NDArray[np.float64], slices: tuple[Slice, ...], name: str) -> float:
