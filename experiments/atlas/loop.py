@@ -4,11 +4,12 @@
 OMP_NUM_THREADS=1 python -m experiments.atlas.loop WORK        # -> results_loop.csv, docs/get-started/atlas-loop.svg
 ```
 
-Some phantoms are labelled, the others are not. Three networks, trained at another voxel size, are trained for the
-coarse grid on different draws of the labelled ones. Whenever they have annotated everything, errors are planted in
-30 % of the other cases: in the predictions of two of the three networks and in the fused labels, the same error in
-every round, until somebody has revised the structure. The annotator of `annotator.py` corrects the structures that
-the ranking puts in doubt, in a few cases per round; the networks are trained further on what was revised.
+Three networks know six of ten structures, as labels of different data sets would have taught them: they start from the
+bundled weights without the others, and each is trained for a moment on another labelled phantom. Whenever they have
+annotated everything, errors are planted in 30 % of the other cases: in the predictions of two of the three networks and
+in the fused labels, the same error in every round, until somebody has revised the structure. The annotator of
+`annotator.py` corrects the structures that the ranking puts in doubt and draws those that no model knows, in a few
+cases per round; the networks are trained further on what was revised.
 
 From the same first round start two others, whose networks are trained for as many steps: one after all cases were
 reviewed and every structure was corrected, one on the labelled cases alone.

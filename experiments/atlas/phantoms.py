@@ -59,7 +59,7 @@ class Plan:
     """
 
     cases: int = 40
-    labelled: int = 6
+    labelled: int = 3
     share: float = 0.3
     spacing: float = 4.0
     start: str = "segresnet_tiny.phantom"
@@ -69,8 +69,8 @@ class Plan:
     more_steps: int = 120
     patch: int = 48
     window: tuple[int, int, int] = (48, 48, 48)
-    rate: float = 5e-4
-    head_rate: float = 20.0
+    rate: float = 2e-3
+    head_rate: float = 10.0
     reviewed: int = 4
     rounds: int = 3
     first_seed: int = 5000
@@ -184,7 +184,7 @@ def _start(plan: Plan, folder: Path) -> Path:
 
 
 def _first_model(number: int, plan: Plan, start: str, store: Path, out: Path) -> str:
-    """One network, trained for another grid on a draw of the labelled cases."""
+    """One network, trained for a moment on a draw of the labelled cases."""
     target = out / f"model_{number}"
     if not target.is_dir():
         logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)

@@ -32,7 +32,7 @@ def test_the_loop_makes_labels_better(tmp_path: Path) -> None:
         "rounds": 2,
         "share": 0.67,
     }
-    window = {"spacing": 8.0, "patch": 24, "window": (48, 48, 80), "start": "segresnet_tiny.phantom"}
+    window = {"spacing": 8.0, "patch": 24, "window": (40, 32, 64)}
     plan = Plan(**sizes, **window)  # type: ignore[arg-type]
     rows = experiment(tmp_path, plan, 1)
     steps = [(row["branch"], row["round"], row["after"]) for row in rows]

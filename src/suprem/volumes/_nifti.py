@@ -22,6 +22,7 @@ from suprem.volumes.geometry import Array, Volume
 __all__ = ["read_nifti", "write_nifti"]
 
 _Source = gzip_ng.GzipNGFile | BufferedReader
+_DEFLATE_ERROR: type[Exception] = zlib_ng.error  # type: ignore[assignment]  # its stubs call the class an instance
 _READ_BYTES = 2**20
 _BLOCK_BYTES = 2**20
 _SLAB_PLANES = 64  # whole cache lines, also of an array in C order
@@ -44,7 +45,7 @@ def read_nifti(path: Path, name: str, max_voxels: int) -> Volume:
         packed = raw.read(2) == b"\x1f\x8b"
     stored = path.stat().st_size
     try:
-        with gzip_ng.open(path, "rb") if packed else path.open("rb") as file:
+        with _unpacked(path) if packed else path.open("rb") as file:
             header = _read_header(file, name)
             shape = _shape(header, name)
             dtype = _dtype(header, name)
@@ -59,7 +60,7 @@ def read_nifti(path: Path, name: str, max_voxels: int) -> Volume:
             _fill(file, array, name)
             if packed:
                 _finish(file, name)
-    except (EOFError, gzip.BadGzipFile, zlib_ng.error) as error:
+    except (EOFError, gzip.BadGzipFile, _DEFLATE_ERROR) as error:
         raise VolumeError(
             f"{name} holds truncated or damaged gzip data ({error}); copy or download it again."
         ) from error
@@ -74,6 +75,10 @@ def read_nifti(path: Path, name: str, max_voxels: int) -> Volume:
         tuple(tuple(float(v) for v in row) for row in header["srow"]),
     )
     return Volume(array, affine, name, warnings=warnings, stored_geometry=geometry)
+
+
+def _unpacked(path: Path) -> gzip_ng.GzipNGFile:
+    return gzip_ng.GzipNGFile(path, "rb")  # type: ignore[no-untyped-call]
 
 
 def _read_header(file: _Source, name: str) -> np.void:
