@@ -3,6 +3,7 @@
 import copy
 import json
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -212,7 +213,13 @@ def json_text(rng: Rng, value: Any) -> bytes:
     """Changed JSON as bytes; one of five has its bytes changed instead."""
     if rng.integers(5) == 0:
         return change_bytes(rng, json.dumps(value).encode())
-    return json.dumps(change_json(rng, value), ensure_ascii=bool(rng.integers(2))).encode("utf-8", "surrogatepass")
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)  # of the lists in lists that are made here, not of those who read them
+    try:
+        text = json.dumps(change_json(rng, value), ensure_ascii=bool(rng.integers(2)))
+    finally:
+        sys.setrecursionlimit(usual)
+    return text.encode("utf-8", "surrogatepass")
 
 
 __all__ += ["json_text"]

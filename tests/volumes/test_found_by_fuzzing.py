@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import blosc2
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
@@ -13,6 +14,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from suprem.errors import ConfigurationError, DicomError, VolumeError
 from suprem.volumes import Volume
+from suprem.volumes import _chunks as chunks
 from suprem.volumes._dicom_elements import lengths_fit
 from suprem.volumes.dicom import read_series
 from suprem.volumes.io import read_ct, read_volume, write_volume
@@ -154,7 +156,7 @@ def test_dicom_values_beyond_int32(tmp_path: Path) -> None:
 # 3D Slicer
 
 
-@pytest.mark.parametrize("line", [b"Segment0_\xff\xfe:=x\n", b"Segment" + b"9" * 5000 + b"_Name:=x\n"])
+@pytest.mark.parametrize("line", [b"Segment0_\xff\xfe:=x\n", b"Segment" + b"9" * 900 + b"_Name:=x\n"])
 def test_slicer_fields_that_nobody_can_have_written(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "a.seg.nrrd"
     write_segmentation(path, np.ones(SHAPE, np.uint8), [frozenset(), frozenset({"liver"})], np.eye(4), ["liver"])
@@ -182,6 +184,7 @@ def store(tmp_path: Path) -> Path:
     [
         {"affine": [[1, 0], [0], [0], [1]]},
         {"affine": [[[1]] * 4] * 4},
+        {"affine": [[10**400, 0, 0, 0]] * 4},
         {"original_affine": [["1", "0", "0", "0"]] * 4},
         {"shape": [6, 7, 8.5]},
         {"shape": [6, 7, -8]},
@@ -198,6 +201,27 @@ def test_records_of_other_kinds(store: Path, change: dict[str, Any]) -> None:
     index.write_text(json.dumps({**json.loads(index.read_text()), **change}))
     with pytest.raises(ConfigurationError, match=r"index\.jsonl is damaged"):
         Store.open(store)
+
+
+def test_lists_in_lists(store: Path) -> None:
+    index, deep = store / "index.jsonl", "[" * 900 + "]" * 900  # as deep as the parser goes
+    index.write_text(json.dumps({**json.loads(index.read_text()), "flags": "DEEP"}).replace('"DEEP"', deep))
+    with pytest.raises(ConfigurationError, match=r"index\.jsonl (is damaged|cannot be read)"):
+        Store.open(store)
+
+
+def test_whole_numbers_beyond_64_bits(store: Path) -> None:
+    index = store / "index.jsonl"
+    content = json.loads(index.read_text())
+    content["affine"][0][0] = 10**30
+    index.write_text(json.dumps(content))
+    assert Store.open(store).records[0].spacing_mm[0] == pytest.approx(1e30)
+
+
+def test_a_file_of_chunks_that_is_no_array(tmp_path: Path) -> None:
+    blosc2.SChunk(chunksize=4096, data=bytes(4096), urlpath=str(tmp_path / "a.b2nd"))
+    with pytest.raises(VolumeError, match="holds no array but a SChunk"):
+        chunks.open_array(tmp_path / "a.b2nd", (4, 4, 4), ("int16",))
 
 
 @pytest.mark.parametrize("name", ["index.jsonl", "store.json"])

@@ -154,7 +154,9 @@ class CaseRecord:
             values["files"] = {name: FileRecord(**file) for name, file in content["files"].items()}
             values["voxels"] = {str(name): int(count) for name, count in content["voxels"].items()}
             _check_kinds(values)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            for name in ("affine", "original_affine"):  # whole numbers of a hundred digits are no numbers for NumPy
+                values[name] = tuple(tuple(map(float, row)) for row in values[name])
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise ConfigurationError(f"{path} is damaged: {brief(error)}. Run `suprem data prepare` again.") from error
         return cls(**values)
 
@@ -188,7 +190,7 @@ class Details:
         try:
             table = tuple(frozenset(str(name) for name in entry) for entry in content["table"])
             ignore = None if content["ignore"] is None else int(content["ignore"])
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ConfigurationError(f"{path} is damaged: {brief(error)}. Run `suprem data prepare` again.") from error
         return cls(record, table, ignore)
 

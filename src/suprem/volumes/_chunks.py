@@ -67,6 +67,8 @@ def open_array(path: Path, shape: tuple[int, int, int], dtypes: tuple[str, ...])
         array = blosc2.open(str(path), mode="r", mmap_mode="r", dparams={"nthreads": 1})
     except Exception as error:  # the library's own errors have no common class
         raise VolumeError(f"{path} is damaged and cannot be opened: {error}. Prepare the case again.") from error
+    if not isinstance(array, blosc2.NDArray):
+        raise VolumeError(f"{path} holds no array but a {type(array).__name__}; prepare the case again.")
     if tuple(array.shape) != shape or str(array.dtype) not in dtypes:
         raise VolumeError(
             f"{path} holds {array.dtype} {tuple(array.shape)} where the index says {shape}; prepare the case again."

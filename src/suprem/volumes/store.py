@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from suprem._files import atomic_folder, atomic_path, parse_size, remove_leftovers, sha256_file
-from suprem.errors import ConfigurationError, UnknownNameError, did_you_mean
+from suprem.errors import ConfigurationError, UnknownNameError, brief, did_you_mean
 from suprem.labels import ordered
 from suprem.volumes import _chunks as chunks
 from suprem.volumes import _store_content as content
@@ -281,7 +281,7 @@ def _records(text: str, place: str) -> tuple[CaseRecord, ...]:
     for record in records:  # an index from elsewhere must not lead out of the store
         _folder_name(record.dataset), _folder_name(record.case)
         if not set(record.files) <= {CT, LABELS, FOREGROUND}:
-            raise ConfigurationError(f"{place} names other files than a store has: {', '.join(record.files)}.")
+            raise ConfigurationError(f"{place} names other files than a store has: {brief(', '.join(record.files))}.")
     return records
 
 
