@@ -38,7 +38,7 @@ def _benchmarks(table: Table) -> str:
     rows = []
     for aim in yaml.safe_load((BENCHMARKS / "targets.yaml").read_text(encoding="utf-8")):
         value = figure(BENCHMARKS / aim["file"], aim["row"], aim["column"])
-        measured = "not measured" if value is None else f"{value:.2f} {aim['unit']}"
+        measured = "not measured" if value is None else f"{value:.3g} {aim['unit']}"
         rows.append([aim["what"], f"{aim['held']} {aim['unit']}", measured, verdict(value, aim["held"])])
     parts.append(table(["what", "aim", "measured", "met"], rows))
     for script in sorted(BENCHMARKS.glob("[!_]*.py")):

@@ -88,21 +88,24 @@ def planned(scan: Volume, spacing: float, patch: int) -> Iterable[tuple[str, int
 
 def work(scans: Iterable[Volume]) -> list[dict[str, str]]:
     """Windows and voxels through a network, per contract and setting, as means over the scans."""
-    found: dict[tuple[str, str], list[tuple[int, float, float]]] = {}
+    found: dict[tuple[str, str], list[tuple[int, float, float, float]]] = {}
     for scan in scans:
         for contract, (spacing, patch) in CONTRACTS.items():
             inside, rows = body_voxels(scan, (spacing,) * 3), list(planned(scan, spacing, patch))
             for setting, count, voxels in rows:
-                found.setdefault((contract, setting), []).append((count, voxels / inside, voxels / rows[0][2]))
+                found.setdefault((contract, setting), []).append(
+                    (count, count / rows[0][1], voxels / inside, voxels / rows[0][2])
+                )
     table = []
     for (contract, setting), values in found.items():
-        calls, per_voxel, ratio = (np.array(part) for part in zip(*values, strict=True))
+        calls, calls_ratio, per_voxel, ratio = (np.array(part) for part in zip(*values, strict=True))
         table.append(
             {
                 "contract": contract,
                 "setting": setting,
                 "scans": str(len(values)),
                 "calls": f"{calls.mean():.1f}",
+                "calls_ratio": f"{calls_ratio.mean():.3f}",
                 "voxels_per_body_voxel": f"{per_voxel.mean():.2f}",
                 "voxels_ratio": f"{ratio.mean():.2f}",
                 "largest_ratio": f"{ratio.max():.2f}",
@@ -181,6 +184,7 @@ def summary(found: list[dict[str, str]]) -> list[dict[str, str]]:
                 "agreement": f"{np.mean([float(row['agreement']) for row in mine]):.4f}",
                 "least_agreement": f"{min(float(row['agreement']) for row in mine):.4f}",
                 "calls": f"{np.mean([int(row['calls']) for row in mine]):.1f}",
+                "calls_ratio": f"{np.mean([int(a['calls']) / int(b['calls']) for a, b in pairs]):.3f}",
                 "voxels_per_body_voxel": f"{np.mean([int(r['voxels']) / int(r['body_voxels']) for r in mine]):.2f}",
                 "voxels_ratio": f"{np.mean([int(a['voxels']) / int(b['voxels']) for a, b in pairs]):.2f}",
                 "time_ratio": f"{np.median([float(a['seconds']) / float(b['seconds']) for a, b in pairs]):.2f}",
