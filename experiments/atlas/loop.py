@@ -17,9 +17,11 @@ reviewed and every structure was corrected, one on the labelled cases alone.
 
 import argparse
 import csv
+import json
 import logging
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,9 +30,10 @@ from typing import Any, Literal
 import numpy as np
 
 from experiments.atlas.annotator import annotate
-from experiments.atlas.phantoms import STRUCTURES, Plan, first_models, make_store
+from experiments.atlas.phantoms import STRUCTURES, Plan, first_models, make_store, phantom
 from experiments.atlas.planting import Errors, choose_errors, plant, planted_left
 from experiments.phantom.study import collect
+from suprem import load_pretrained
 from suprem.atlas.ensemble import run_ensemble
 from suprem.atlas.finetune import fine_tune
 from suprem.atlas.label_set import LabelSet
@@ -39,7 +42,8 @@ from suprem.atlas.prioritise import prioritise
 from suprem.atlas.review import Handout, export_cases
 from suprem.atlas.training import write_training_store
 from suprem.atlas.workspace import Atlas
-from suprem.evaluation.metrics import dice_from_counts
+from suprem.evaluation.metrics import dice, dice_from_counts
+from suprem.inference import Predictor
 
 HERE = Path(__file__).parent
 FIGURE = HERE.parents[1] / "docs" / "get-started" / "atlas-loop.svg"
@@ -69,9 +73,10 @@ class Recorder:
     def annotated(self, number: int) -> None:
         """After a round of annotation, before anybody sees it."""
         plant(self.atlas, number, self.errors, self.plan)
-        self.measure(number, "ensemble")
+        models = json.loads((self.atlas.round_folder(number) / "ensemble.json").read_text(encoding="utf-8"))["models"]
+        self.measure(number, "ensemble", on_unseen([model["source"] for model in models], self.plan))
 
-    def measure(self, number: int, after: str) -> None:
+    def measure(self, number: int, after: str, unseen: float = float("nan")) -> None:
         """Appends a row."""
         reviewed = {str(event.facts["case"]) for event in self.atlas.journal.events("revision")}
         pseudo, counting = self._dice(number), self._dice(None)
@@ -86,6 +91,7 @@ class Recorder:
             "dsc_models": mean(pseudo),
             "dsc_models_not_reviewed": mean({k: v for k, v in pseudo.items() if k[0] not in reviewed}),
             "dsc_labels": mean(counting),
+            "dsc_unseen": unseen,
             "planted_left": len(planted_left(self.atlas, self.errors)),
             "minutes": (time.time() - self.start) / 60,
         }
@@ -103,6 +109,20 @@ class Recorder:
                     sizes = (int(np.count_nonzero(m)) for m in (mask & wanted, mask, wanted))
                     found[key, name] = dice_from_counts(*sizes)
         return found
+
+
+def on_unseen(sources: Sequence[str], plan: Plan) -> float:
+    """Mean Dice coefficient of the networks, each alone, on phantoms that are in no store."""
+    found = []
+    for source in sources:
+        network = Predictor(load_pretrained(source), device="cpu", overlap=plan.settings(sources).overlap)
+        for seed in range(plan.first_seed + 1000, plan.first_seed + 1000 + plan.unseen):
+            ct, truth = phantom(seed, plan.spacing)
+            predicted = network.predict(ct)
+            for name, wanted in truth.items():
+                if wanted.any():
+                    found.append(dice(predicted.mask(name), wanted) if name in predicted.classes else 0.0)
+    return float(np.mean(found))
 
 
 def mean(values: dict[tuple[str, str], float]) -> float:
@@ -125,9 +145,15 @@ def experiment(work: Path, plan: Plan, jobs: int) -> list[dict[str, Any]]:
     go_on = partial(_branch, first=recorder, models=models)
     others = collect(go_on, BRANCHES, jobs)
     rows = [*recorder.rows, *(row for own in others.values() for row in own)]
-    best = next(row["dsc_models"] for row in rows if row["branch"] == "all" and row["after"] == "ensemble")
+    return with_gains(rows)
+
+
+def with_gains(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with what was gained, as a share of what the review of all cases gains."""
+    best = next(row for row in rows if row["branch"] == "all" and row["after"] == "ensemble")
     for row in rows:
-        row["gain"] = (row["dsc_models"] - rows[0]["dsc_models"]) / (best - rows[0]["dsc_models"])
+        for gain, of in (("gain", "dsc_models"), ("gain_unseen", "dsc_unseen")):
+            row[gain] = (row[of] - rows[0][of]) / (best[of] - rows[0][of])
     return rows
 
 

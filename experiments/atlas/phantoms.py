@@ -55,6 +55,7 @@ class Plan:
         head_rate: of the output layer, relative to ``rate``: it has rows to learn from nothing.
         reviewed: cases handed out per round.
         rounds: of annotation; after each but the last, cases are reviewed and learned from.
+        unseen: phantoms beside those of the store, on which the networks are measured.
         first_seed: of the phantoms.
     """
 
@@ -73,6 +74,7 @@ class Plan:
     head_rate: float = 10.0
     reviewed: int = 4
     rounds: int = 3
+    unseen: int = 10
     first_seed: int = 5000
 
     @property

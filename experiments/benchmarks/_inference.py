@@ -199,7 +199,7 @@ def network_of(job: dict[str, Any]) -> Any:
         """Sees one voxel at a time."""
 
         head_path = "head"
-        in_channels = divisor = 1
+        in_channels, divisor = 1, 8  # windows as for SegResNet
         decoder_channels = bottleneck_channels = FEATURES
 
         def __init__(self, channels: int) -> None:

@@ -30,6 +30,7 @@ def test_the_loop_makes_labels_better(tmp_path: Path) -> None:
         "more_steps": 5,
         "reviewed": 2,
         "rounds": 2,
+        "unseen": 1,
         "share": 0.67,
     }
     window = {"spacing": 8.0, "patch": 24, "window": (40, 32, 64)}
@@ -44,6 +45,7 @@ def test_the_loop_makes_labels_better(tmp_path: Path) -> None:
     assert rows[4]["dsc_labels"] == 1.0
     assert [row["planted_left"] for row in rows[4:]] == [0, 0, 2]
     assert [row["gain"] for row in (rows[0], rows[5])] == [0.0, 1.0]
+    assert [row["gain_unseen"] for row in (rows[0], rows[5])] == [0.0, 1.0]
     assert all(np.isfinite(row["dsc_models"]) for row in rows)
     write_rows(rows, tmp_path / "results.csv")
     draw(rows, tmp_path / "figure.svg")
