@@ -111,5 +111,8 @@ def _origin(results: Path) -> str:
     script = results.with_name(f"{results.stem.removeprefix('results_')}.py")
     if not script.is_file():
         return f"`{name}`, described in `{name.parent}/README.md`."
-    summary = (ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or "").partition("\n")[0]
-    return f"{summary}\n\n```bash\npython {script.relative_to(ROOT)}   # writes {name.name}\n```"
+    text = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or ""
+    module = f"-m experiments.{results.parent.name}.{script.stem}"
+    command = next((line.partition("#")[0].strip() for line in text.splitlines() if module in line), None)
+    command = command or f"python {script.relative_to(ROOT)}"
+    return f"{text.partition(chr(10))[0]}\n\n```bash\n{command}   # writes {results.name}\n```"

@@ -211,9 +211,9 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     counting = [(100 * row["reviewed_share"], row["dsc_labels"]) for row in loop]
     axes.plot(*zip(*counting, strict=True), "s--", label="labels that count: revised before models'")
     for branch, style in (("all", ":"), ("none", "-.")):
-        last = [row for row in rows if row["branch"] == branch][-1]
         text = "after a review of all cases" if branch == "all" else "without a review, as many steps"
-        axes.axhline(last["dsc_models"], color="0.5", linestyle=style, label=f"models, {text}")
+        for row in [row for row in rows if row["branch"] == branch][-1:]:
+            axes.axhline(row["dsc_models"], color="0.5", linestyle=style, label=f"models, {text}")
     axes.axvline(20, color="0.85")
     axes.set_xlabel("cases reviewed so far (%)")
     axes.set_ylabel("mean Dice coefficient")
