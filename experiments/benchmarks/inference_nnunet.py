@@ -5,9 +5,10 @@
 
 SegResNet-16 with 118 exclusive channels; 1.5 mm, windows of 96 voxels, overlap 0.5, Gaussian weights, no mirroring,
 one thread, everything in one process. nnU-Net keeps 118 maps on the scan's grid; the phantom has 256 x 256 x 200
-voxels of about 1.5 x 1.5 x 2.3 mm, for which it was killed on a machine with 24 GiB: use `--half` there. nnU-Net writes the combined map; suprem writes 117
-masks, the combined map, statistics, a preview and a manifest. Its map is asserted to lie on the scan's grid.
-`outside_s` is the time outside the network's calls. Writes results_inference_nnunet.csv beside this file.
+voxels of about 1.5 x 1.5 x 2.3 mm, for which it was killed on a machine with 24 GiB: use `--half` there. nnU-Net writes
+the combined map; suprem writes 117 masks, the combined map, statistics, a preview and a manifest. Its map is asserted
+to lie on the scan's grid. `outside_s` is the time outside the network's calls. Writes results_inference_nnunet.csv
+beside this file.
 """
 
 from _harness import compared, take_turns, write_csv
