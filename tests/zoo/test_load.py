@@ -289,6 +289,14 @@ def test_the_order_of_the_file_does_not_matter(save: Save) -> None:
     assert wrong_values(network, state) == []
 
 
+def test_names_with_control_characters_stay_readable(save: Save) -> None:
+    state = tiny(32)
+    state["\x1b[31m\nred"] = state.pop("down_layers.1.1.norm1.bias")
+    with pytest.raises(CheckpointError, match="does not fit backbone 'segresnet_tiny'") as caught:
+        load_pretrained(save(published(state)), classes=["liver"])
+    assert str(caught.value).isprintable()
+
+
 def test_equal_shapes_under_other_names_are_refused(save: Save) -> None:
     state = {f"stage{i}": value for i, value in enumerate(tiny(32).values())}
     with pytest.raises(ConfigurationError, match="is not recognised: none of its names, such as stage0"):

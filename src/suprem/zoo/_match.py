@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from suprem.backbones._base import SegmentationNetwork
-from suprem.errors import CheckpointError
+from suprem.errors import CheckpointError, brief
 from suprem.zoo._recognise import closest_backbone, listed
 
 __all__ = ["Match", "match"]
@@ -104,7 +104,8 @@ def _explain(problems: Mapping[str, list[str]], tensors: Mapping[str, torch.Tens
     likely = closest_backbone(tensors)
     if likely is not None and likely != backbone:
         return f"{source} looks like a {likely} checkpoint, not {backbone}: load it with backbone={likely!r}."
-    parts = [f"{len(names)} {what} ({listed(names)})" for what, names in problems.items() if names]
+    shown = {what: [n if n.isprintable() else brief(n) for n in names] for what, names in problems.items()}
+    parts = [f"{len(names)} {what} ({listed(names)})" for what, names in shown.items() if names]
     if likely is None:
         advice = "It looks like no backbone of this version; check which network it was trained with."
     else:
