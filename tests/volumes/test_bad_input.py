@@ -128,6 +128,15 @@ def test_more_than_float32_holds(tmp_path: Path) -> None:
     assert np.isfinite(read_volume(tmp_path / "b.nii").array).all()
 
 
+def test_a_size_before_its_time_in_metaimage(tmp_path: Path) -> None:
+    path = plain(tmp_path / "a.mha")
+    lines = rb"(CompressedData = True\n)(CompressedDataSize = \d+\n)"
+    content, count = re.subn(lines, rb"\2\1", path.read_bytes())
+    assert count == 1
+    path.write_bytes(content)
+    refused(path, "CompressedDataSize before CompressedData")
+
+
 def test_half_a_yes_in_metaimage(tmp_path: Path) -> None:
     path = plain(tmp_path / "a.mha")
     path.write_bytes(re.sub(rb"CompressedData = \w+", b"CompressedData = 1,5", path.read_bytes()))

@@ -225,7 +225,7 @@ def check_metaimage(path: Path, name: str, max_voxels: int) -> None:
         raise VolumeError(f"{name} has HeaderSize {brief(header_size)}, which is not read; export it as one .mha file.")
     if compressed:
         needed = _check_deflate(data, name, start, math.prod(shape) * _META_BYTES[kind])
-        _check_packed_size(name, fields.get("CompressedDataSize", ""), needed, stored)
+        _check_packed_size(name, fields, needed, stored)
 
 
 def _metaimage_fields(head: bytes) -> tuple[dict[str, str], int]:
@@ -243,8 +243,11 @@ def _metaimage_fields(head: bytes) -> tuple[dict[str, str], int]:
     return fields, start
 
 
-def _check_packed_size(name: str, text: str, needed: int, stored: int) -> None:
-    """SimpleITK hands out uninitialised memory, without an error, where this field is absent or too small."""
+def _check_packed_size(name: str, fields: dict[str, str], needed: int, stored: int) -> None:
+    """SimpleITK hands out uninitialised memory, without an error, where this field is absent, early or too small."""
+    text, order = fields.get("CompressedDataSize", ""), list(fields)
+    if "CompressedDataSize" in order[: order.index("CompressedData")]:
+        raise VolumeError(f"{name} has its CompressedDataSize before CompressedData; export it again.")
     try:
         fits = needed <= int(text) <= stored
     except ValueError:
