@@ -196,7 +196,7 @@ def _write_case(atlas: Atlas, ticket: Ticket, labels: LabelSet, folder: Path) ->
     priority = atlas.priority_folder(ticket.round)
     rows, regions = _wanted(priority, ticket.case)
     known = tuple(name for name in rows if name in labels.provenance)
-    doubtful = (*known, *(name for name in atlas.structures if name not in labels.provenance))
+    unknown = tuple(name for name in atlas.structures if name not in labels.provenance)
     write_volume(Volume(atlas.store.case(ticket.case).ct(), labels.affine, ticket.case), folder / "ct.nii.gz")
     write_segmentation(
         folder / "labels.seg.nrrd", labels.indices, labels.table, labels.affine, labels.structures, flagged=known
@@ -211,10 +211,10 @@ def _write_case(atlas: Atlas, ticket: Ticket, labels: LabelSet, folder: Path) ->
     _write_regions(folder / "what-to-look-at.csv", regions, labels)
     places = [(r.structure, r.reason, _place_mm(r, labels).tolist()) for r in regions]
     write_points(folder / "what-to-look-at.mrk.json", places)
-    text = _instructions(ticket, labels, doubtful, regions, attention)
+    text = _instructions(ticket, labels, known, unknown, regions, attention)
     (folder / "what-to-look-at.md").write_text(text, encoding="utf-8")
     files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
-    replace(ticket, doubtful=doubtful, files=files).write(folder)
+    replace(ticket, doubtful=known + unknown, files=files).write(folder)
 
 
 def _wanted(priority: Path, case: str) -> tuple[list[str], list[ranking.Region]]:
@@ -242,12 +242,15 @@ def _write_regions(path: Path, regions: Sequence[ranking.Region], labels: LabelS
 
 
 def _instructions(
-    ticket: Ticket, labels: LabelSet, doubtful: Sequence[str], regions: Sequence[ranking.Region], attention: bool
+    ticket: Ticket,
+    labels: LabelSet,
+    known: Sequence[str],
+    unknown: Sequence[str],
+    regions: Sequence[ranking.Region],
+    attention: bool,
 ) -> str:
     lines = [f"# {ticket.case}", "", f"Ticket {ticket.ticket}, round {ticket.round}, {ticket.time}.", ""]
     lines += ["## What to look at", ""]
-    known = [name for name in doubtful if name in labels.provenance]
-    unknown = [name for name in doubtful if name not in labels.provenance]
     if not regions and not known:
         lines += ["Nothing is marked in this case; look at every structure.", ""]
     if known:

@@ -29,7 +29,7 @@ class Ticket:
         by: who did.
         time: when, ISO 8601 in UTC.
         structures: canonical names of what was handed out.
-        doubtful: of these, what the ranking wants somebody to look at, the worst first.
+        doubtful: what the ranking wants somebody to look at, the worst first; then what nobody has labelled yet.
         files: name -> SHA-256 of each file as handed out.
         atlas: folder of the atlas.
     """

@@ -168,10 +168,12 @@ def check_nrrd(path: Path, name: str, max_voxels: int, *, layers: bool = False) 
 
 def _check_length(name: str, key: str, value: str) -> None:
     """SimpleITK crashes at some long lines, now and then; comments, and values of free text, may be long."""
-    free = key.startswith("#") or value.startswith("=") or key.strip().lower() == "content"
-    longest = len(key) if free and not key.startswith("#") else 0 if free else len(key) + len(value)
-    if longest > _FIELD_LIMIT:
-        raise VolumeError(f"{name} has a {brief(key.strip())} of {longest} characters in its header; export it again.")
+    if key.startswith("#"):
+        return
+    free = value.startswith("=") or key.strip().lower() == "content"
+    length = len(key) if free else len(key) + len(value)
+    if length > _FIELD_LIMIT:
+        raise VolumeError(f"{name} has a {brief(key.strip())} of {length} characters in its header; export it again.")
 
 
 def _check_scalar_kinds(name: str, fields: dict[str, str]) -> None:
