@@ -25,6 +25,7 @@ __all__ = [
     "VolumeError",
     "brief",
     "did_you_mean",
+    "first_line",
 ]
 
 
@@ -98,6 +99,18 @@ def did_you_mean(kind: str, name: str, known: Iterable[str]) -> str:
         return f"Unknown {kind} {name!r}; did you mean {' or '.join(repr(c) for c in close)}?"
     shown = ", ".join(names[:40]) + (f" and {len(names) - 40} more" if len(names) > 40 else "")
     return f"Unknown {kind} {brief(name)}; known: {shown or 'none'}."
+
+
+def first_line(error: BaseException) -> str:
+    r"""What a library said, without the lines that follow, and cut: it may repeat what stands in a file.
+
+    Example:
+        >>> first_line(ValueError("no header\nin 7 bytes")), first_line(ValueError())
+        ('no header', 'ValueError')
+    """
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    shown = "".join(character if character.isprintable() else " " for character in line[:_LONGEST])
+    return shown + "..." * (len(line) > _LONGEST)
 
 
 def brief(value: object) -> str:

@@ -4,12 +4,24 @@ import copy
 import json
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Rng", "change_bytes", "change_json", "change_lines", "odd_json", "odd_number", "odd_text", "pick"]
+__all__ = [
+    "Rng",
+    "change_bytes",
+    "change_json",
+    "change_lines",
+    "deep_lists",
+    "json_text",
+    "odd_json",
+    "odd_number",
+    "odd_text",
+    "pick",
+]
 
 Rng = np.random.Generator
 
@@ -213,13 +225,17 @@ def json_text(rng: Rng, value: Any) -> bytes:
     """Changed JSON as bytes; one of five has its bytes changed instead."""
     if rng.integers(5) == 0:
         return change_bytes(rng, json.dumps(value).encode())
-    usual = sys.getrecursionlimit()
-    sys.setrecursionlimit(100_000)  # of the lists in lists that are made here, not of those who read them
-    try:
+    with deep_lists():
         text = json.dumps(change_json(rng, value), ensure_ascii=bool(rng.integers(2)))
-    finally:
-        sys.setrecursionlimit(usual)
     return text.encode("utf-8", "surrogatepass")
 
 
-__all__ += ["json_text"]
+@contextmanager
+def deep_lists() -> Iterator[None]:
+    """For the lists in lists that are made here; those who read them have the usual limit."""
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(usual)

@@ -19,7 +19,7 @@ from suprem.zoo.card import parse_card
 from suprem.zoo.folder import read_folder
 from suprem.zoo.golden import read_golden
 from suprem.zoo.state_dict import read_state_dict
-from tests.fuzz.mutations import Rng, change_bytes, change_json, change_lines, json_text, odd_text, pick
+from tests.fuzz.mutations import Rng, change_bytes, change_json, change_lines, deep_lists, json_text, odd_text, pick
 from tests.fuzz.targets import Target, Wrong
 from tests.inference.tiny_model import CLASSES, save_tiny_model
 
@@ -203,12 +203,13 @@ def _golden(rng: Rng, data: bytes) -> bytes:
     kind = int(rng.integers(3))
     if kind == 0:
         return change_bytes(rng, data, [(0, size)])
-    if kind == 1:
-        inside = header["__metadata__"]["suprem_golden_1"]
-        header["__metadata__"]["suprem_golden_1"] = json_text(rng, json.loads(inside)).decode("utf-8", "replace")
-    else:
-        header = change_json(rng, header)
-    text = json.dumps(header).encode()
+    with deep_lists():
+        if kind == 1:
+            inside = header["__metadata__"]["suprem_golden_1"]
+            header["__metadata__"]["suprem_golden_1"] = json_text(rng, json.loads(inside)).decode("utf-8", "replace")
+        else:
+            header = change_json(rng, header)
+        text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
@@ -240,7 +241,8 @@ def write_card(rng: Rng, cards: list[tuple[str, str]], folder: Path) -> Path:
     elif kind == 1:
         data = change_bytes(rng, text.encode())
     else:
-        data = json.dumps(change_json(rng, yaml.safe_load(text))).encode()  # which is YAML too
+        with deep_lists():
+            data = json.dumps(change_json(rng, yaml.safe_load(text))).encode()  # which is YAML too
     (folder / name).write_bytes(data)
     return folder / name
 

@@ -1,6 +1,7 @@
 """Mutation testing: which of the small faults in the code do the tests notice?
 
-    python -m tests.mutation.run labels                      # labels and geometry, in full, tests without torch
+    python -m tests.mutation.run labels                      # in full, tests without torch
+    python -m tests.mutation.run geometry                    # in full
     python -m tests.mutation.run torch --sample 300 --seed 1 # a sample over losses, metrics and the loading of weights
 
 The process imports what is heavy once, and forks a child for each mutant. The child replaces one module by its faulty
@@ -23,6 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -30,6 +32,9 @@ from tests.mutation.mutants import Mutant, mutants, mutated
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 60  # of processor time for one mutant: an endless loop is noticed too
+# What takes time in every child and kills no mutant: smaller counterexamples, rewritten assertions, plugins.
+_PHASES = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+_PLUGINS = ("anyio", "cacheprovider", "xdist")
 
 GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "labels": {
@@ -41,6 +46,8 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
             f"src/suprem/labels/_numberings/{name}.py": ("tests/labels",)
             for name in ("_table", "challenges", "dap_atlas", "suprem", "totalsegmentator_v1", "totalsegmentator_v2")
         },
+    },
+    "geometry": {
         "src/suprem/volumes/geometry.py": ("tests/volumes/test_geometry.py",),
     },
     "torch": {
@@ -77,7 +84,9 @@ def _child(mutant: Mutant | None, tests: Sequence[str]) -> int:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header"]
+    hypothesis.settings.register_profile("mutation", phases=_PHASES, database=None)
+    hypothesis.settings.load_profile("mutation")
+    options = ["-x", "-q", "--no-header", "--assert=plain", *(f"-pno:{name}" for name in _PLUGINS)]
     return int(pytest.main([*options, *(str(ROOT / test) for test in tests)]))
 
 
@@ -99,11 +108,12 @@ def attempt(mutant: Mutant | None, tests: Sequence[str]) -> str:
 
 def _preload(group: str) -> None:
     """What the tests import, but nothing of suprem: that is imported anew by every child."""
-    import hypothesis  # noqa: F401
     import nibabel  # noqa: F401
     import scipy.ndimage  # noqa: F401
     import SimpleITK  # noqa: F401
 
+    if group == "geometry":
+        import monai.transforms
     if group == "torch":
         import monai.losses
         import monai.networks.nets  # noqa: F401

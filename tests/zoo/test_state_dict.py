@@ -262,6 +262,22 @@ def test_a_safetensors_header_that_lies_is_refused(tmp_path: Path, change: dict[
         read_state_dict(tmp_path / "x.safetensors")
 
 
+def test_a_header_is_not_repeated_in_the_message(tmp_path: Path) -> None:
+    header = json.dumps({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]}, "b": "line\n" * 5000}).encode()
+    (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(12))
+    with pytest.raises(CheckpointError, match="truncated or damaged") as caught:
+        read_state_dict(tmp_path / "x.safetensors")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_keys_that_a_file_may_choose_are_cut_in_the_message(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds no tensors") as caught:
+        read_state_dict(save({"a\n" * 5000: 1, **{f"key {i}": 2 for i in range(5000)}}, tmp_path / "x.pth"))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1500
+
+
 def test_the_extension_must_be_that_of_the_content(tmp_path: Path) -> None:
     save_file({"a": torch.ones(3)}, tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match=r"in truth a \.safetensors file"):

@@ -19,7 +19,7 @@ from torch.nn.utils import parametrize
 
 from suprem._files import atomic_path
 from suprem.backbones._base import SegmentationNetwork
-from suprem.errors import CheckpointError, ConfigurationError
+from suprem.errors import CheckpointError, ConfigurationError, first_line
 from suprem.heads._classification import Network
 
 __all__ = ["LowRank", "add_lora", "has_lora", "load_lora", "merge_lora", "save_lora"]
@@ -149,7 +149,9 @@ def load_lora(network: SegmentationNetwork, path: str | Path) -> None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         rank, alpha, classes = int(facts["rank"]), float(facts["alpha"]), int(facts["num_classes"])
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} holds no adapters that can be read: {error!r}. Save them again.") from error
+        raise CheckpointError(
+            f"{path} holds no adapters that can be read ({first_line(error)}). Save them again."
+        ) from error
     count, head = network.num_classes, _head(network)
     if classes != count:
         network.replace_head(classes)

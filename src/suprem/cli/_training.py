@@ -21,7 +21,7 @@ from suprem._version import __version__
 from suprem.cli._provenance import provenance
 from suprem.datamodules.ct import CTDataModule
 from suprem.datamodules.prepared import TrainingData
-from suprem.errors import CheckpointError, ConfigurationError, TrainingError
+from suprem.errors import CheckpointError, ConfigurationError, TrainingError, first_line
 from suprem.tasks.base import BaseTask
 from suprem.tasks.callbacks import Throughput
 from suprem.tasks.pictures import Pictures
@@ -169,7 +169,7 @@ def train(cli: TrainingCLI, args: list[str]) -> float | None:
         if trainer.world_size == 1 or "peer" not in str(error):
             raise
         raise TrainingError(
-            f"Another process of this training has ended ({str(error).splitlines()[0]}). Look at its messages; the "
+            f"Another process of this training has ended ({first_line(error)}). Look at its messages; the "
             "same command with --ckpt_path last goes on from the last checkpoint."
         ) from error
     if not trainer.is_global_zero or cli.config["trainer"]["fast_dev_run"]:
@@ -204,7 +204,7 @@ def _read(path: Path) -> Any:
     try:
         return torch.load(path, weights_only=True, map_location="cpu", mmap=True)
     except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
-        raise CheckpointError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {first_line(error)}") from error
 
 
 def _weights(content: Any, path: Path, task: BaseTask) -> dict[str, torch.Tensor]:

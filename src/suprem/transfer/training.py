@@ -28,7 +28,7 @@ from suprem._files import (
 )
 from suprem._version import __version__
 from suprem.datamodules import CTDataModule
-from suprem.errors import CheckpointError, ConfigurationError
+from suprem.errors import CheckpointError, ConfigurationError, first_line
 from suprem.evaluation.scores import CaseScore
 from suprem.inference.predictor import Predictor
 from suprem.tasks.segmentation import SegmentationTask
@@ -219,7 +219,7 @@ def fit(trainer: Trainer, task: SegmentationTask, data: CTDataModule, work: Path
         if not last.is_file() or trainer.global_step:
             raise
         raise CheckpointError(
-            f"{last} cannot be read ({str(error).splitlines()[0]}); delete it to start {name} anew."
+            f"{last} cannot be read ({first_line(error)}); delete it to start {name} anew."
         ) from error
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from suprem.errors import HubError, OfflineError, SupremError
+from suprem.errors import HubError, OfflineError, SupremError, first_line
 
 if TYPE_CHECKING:
     from suprem.zoo.hub import HubFile
@@ -89,7 +89,7 @@ def _translated(error: BaseException, wanted: "HubFile") -> SupremError | None:
     if isinstance(error, HFValidationError):
         return HubError(f"{wanted}: {error} Write it as owner/repo.")
     if isinstance(error, OSError):
-        reason = "no space is left in the cache" if error.errno == errno.ENOSPC else str(error).splitlines()[0]
+        reason = "no space is left in the cache" if error.errno == errno.ENOSPC else first_line(error)
         return HubError(f"{wanted} could not be downloaded: {reason}. Set cache_dir or HF_HUB_CACHE to another place.")
     return None
 
@@ -116,7 +116,7 @@ def _refused(status: int, error: BaseException, wanted: "HubFile") -> HubError:
     elif status >= 500:
         text = "the server has a problem. Try again later; what is cached keeps working with HF_HUB_OFFLINE=1."
     else:
-        text = str(error).strip().splitlines()[0]
+        text = first_line(error)
     return HubError(f"{wanted} was refused by the Hub (HTTP {status}): {text}")
 
 

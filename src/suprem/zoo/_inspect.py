@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal
 
-from suprem.errors import CheckpointError, SupremError, UnsafeFileError
+from suprem.errors import CheckpointError, SupremError, UnsafeFileError, first_line
 
 __all__ = ["BROKEN", "PLACEHOLDERS", "Placeholder", "inspect_checkpoint"]
 
@@ -216,8 +216,7 @@ def inspect_checkpoint(path: Path) -> Format:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
     except BROKEN as error:
-        reason = str(error)[:200] or type(error).__name__
-        raise CheckpointError(f"{path} is truncated or damaged ({reason}); download it again.") from error
+        raise CheckpointError(f"{path} is truncated or damaged ({first_line(error)}); download it again.") from error
 
 
 def _inspect(path: Path, stream: IO[bytes], start: bytes) -> Format:

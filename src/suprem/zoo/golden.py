@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from suprem.backbones._base import SegmentationNetwork
-from suprem.errors import CheckpointError
+from suprem.errors import CheckpointError, first_line
 
 __all__ = ["MAX_GOLDEN_BYTES", "TOLERANCE", "Golden", "golden_input", "read_golden", "replay", "write_golden"]
 
@@ -102,7 +102,9 @@ def read_golden(path: Path) -> Golden:
             arrays = {name: file.get_tensor(name).numpy() for name in ("index", "logits", "statistics")}
         shape, seed, facts = tuple(map(int, metadata["input_shape"])), int(metadata["seed"]), metadata["facts"]
     except (SafetensorError, KeyError, ValueError, TypeError, OSError, OverflowError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged or holds no golden outputs ({error}); export it again.") from error
+        raise CheckpointError(
+            f"{path} is damaged or holds no golden outputs ({first_line(error)}); export it again."
+        ) from error
     good = len(shape) == 5 and shape[0] == 1 and min(shape) > 0 and math.prod(shape) <= 2**22 and seed >= 0
     index, logits, statistics = arrays["index"], arrays["logits"], arrays["statistics"]
     good &= index.ndim == 1 and index.size > 0 and index.shape == logits.shape

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from suprem.errors import CheckpointError
+from suprem.errors import CheckpointError, brief, first_line
 from suprem.zoo._inspect import BROKEN, PLACEHOLDERS, Placeholder, inspect_checkpoint
 
 __all__ = ["StateDict", "read_state_dict"]
@@ -68,7 +68,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is truncated or damaged ({error}); download it again.") from error
+        raise CheckpointError(f"{path} is truncated or damaged ({first_line(error)}); download it again.") from error
 
 
 def _read_torch(path: Path) -> Any:
@@ -78,11 +78,7 @@ def _read_torch(path: Path) -> Any:
             warnings.simplefilter("ignore")  # about storage classes of old files, which the reader cannot act on
             return torch.load(path, map_location="cpu", weights_only=True)
     except (*BROKEN, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read ({_first_line(error)}); download it again.") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise CheckpointError(f"{path} cannot be read ({first_line(error)}); download it again.") from error
 
 
 def _unwrap(content: Any, path: Path) -> StateDict:
@@ -92,8 +88,9 @@ def _unwrap(content: Any, path: Path) -> StateDict:
     inner = content if container is None else content[container]
     found = {k: v for k, v in inner.items() if isinstance(k, str) and isinstance(v, torch.Tensor)}
     if not found:
-        keys = ", ".join(sorted(map(str, content))[:10])
-        raise CheckpointError(f"{path} holds no tensors where weights are expected; its keys are: {keys}.")
+        raise CheckpointError(
+            f"{path} holds no tensors where weights are expected; its keys are: {brief(sorted(map(str, content)))}."
+        )
     tensors: dict[str, torch.Tensor] = {}
     names: dict[str, str] = {}
     for name, tensor in found.items():
