@@ -39,7 +39,9 @@ def _shake(network: SegmentationNetwork) -> None:
                 module.up.copy_(0.1 * torch.randn(module.up.shape, generator=generator))
 
 
-@pytest.mark.parametrize("backbone", OPTIONS)
+@pytest.mark.parametrize(
+    "backbone", [pytest.param(name, marks=[pytest.mark.slow] if name == "swinunetr" else []) for name in OPTIONS]
+)
 @torch.no_grad()
 def test_nothing_changes_at_first_and_merging_is_exact(backbone: str) -> None:
     network = _network(backbone)

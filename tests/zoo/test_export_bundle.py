@@ -51,6 +51,7 @@ def _found(folder: Path, volume: Volume) -> np.ndarray:
     return np.asanyarray(image.dataobj)
 
 
+@pytest.mark.slow
 def test_a_bundle_of_monais_own_class_runs_without_us(tmp_path: Path) -> None:
     volume = _scan(tmp_path / "scans", (5.9, 6.1, 6.7), 16)
     report = export("segresnet_tiny.phantom", tmp_path / "bundle", format="monai-bundle")
@@ -73,6 +74,7 @@ def test_a_bundle_of_monais_own_class_runs_without_us(tmp_path: Path) -> None:
     assert np.count_nonzero(ours != (found > 0)) <= 1e-4 * ours.sum()
 
 
+@pytest.mark.slow
 def test_a_bundle_of_a_program_runs(tmp_path: Path) -> None:
     from monai.bundle.scripts import run
 

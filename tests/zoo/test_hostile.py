@@ -15,6 +15,8 @@ from tests.zoo.hostile import COUNT
 if TYPE_CHECKING:
     from suprem.backbones._base import SegmentationNetwork
 
+pytestmark = pytest.mark.slow  # a minute; `make test` fuzzes the same readers in tests/fuzz
+
 CLIENT = Path(__file__).parent / "hostile_client.py"
 REPOSITORY = Path(__file__).resolve().parents[2]
 

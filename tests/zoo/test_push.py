@@ -177,7 +177,7 @@ def test_a_damaged_folder_sends_nothing(pushed: dict[str, Any], server: HubServe
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE forbids the network. Unset it."),
+        pytest.param({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE forbids the network. Unset it.", marks=pytest.mark.slow),
         ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "was not published: the connection failed"),
     ],
     ids=["offline", "unreachable"],
@@ -188,6 +188,7 @@ def test_without_a_network_nothing_is_published(folder: Path, setting: dict[str,
     assert message in answer["message"]
 
 
+@pytest.mark.slow
 def test_a_refused_xet_token_is_told(server: HubServer, folder: Path) -> None:
     answer = run_client("alone", folder, HF_ENDPOINT=server.endpoint, HF_HUB_DISABLE_XET="0")["push"]
     assert answer["error"] == "HubError"
