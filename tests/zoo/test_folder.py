@@ -336,6 +336,15 @@ def test_a_configuration_that_is_none(folder: Path, content: bytes) -> None:
         load_pretrained(f"local-dir:{folder}")
 
 
+def test_options_of_lists_in_lists_are_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["backbone_kwargs"]["blocks_down"] = "deep"
+    text = json.dumps(config).replace('"deep"', "[" * 900 + "1" + "]" * 900)
+    (folder / "config.json").write_text(text)
+    with pytest.raises(ConfigurationError, match="blocks_down"):
+        load_pretrained(f"local-dir:{folder}")
+
+
 def test_a_large_network_is_not_built_for_a_small_file(folder: Path) -> None:
     path = folder / "config.json"
     config = json.loads(path.read_text())

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,11 +182,15 @@ def check_config(config: ModelConfig, source: str) -> None:
         raise ConfigurationError(f"{source} asks for a network with more than {_MAX_OPTION} of something; refused.")
 
 
-def _numbers(value: Any) -> list[float]:
-    if isinstance(value, (int, float)):
-        return [abs(value)]
-    if isinstance(value, dict):
-        return [n for item in value.values() for n in _numbers(item)]
-    if isinstance(value, (list, tuple)):
-        return [float(len(value)), *(n for item in value for n in _numbers(item))]
-    return []
+def _numbers(value: Any) -> Iterator[float]:
+    """Sizes of all numbers inside and lengths of all lists, however deep they lie in one another."""
+    left = [value]
+    while left:
+        value = left.pop()
+        if isinstance(value, (int, float)):
+            yield abs(value)
+        elif isinstance(value, dict):
+            left += value.values()
+        elif isinstance(value, (list, tuple)):
+            yield float(len(value))
+            left += value
