@@ -49,6 +49,13 @@ def test_every_command_has_help(command: list[str], capsys: pytest.CaptureFixtur
     assert "usage: suprem " + " ".join(command) in shown.replace("Usage:", "usage:")
 
 
+def test_a_name_longer_than_a_path_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "verify", "x" * 5000]) == 2
+    err = capsys.readouterr().err
+    assert "is longer than a path can be" in err
+    assert len(err) < 500
+
+
 @pytest.mark.parametrize("args", [["nonsense"], ["--nonsense"], ["zoo", "nonsense"], ["predict"]])
 def test_bad_arguments_exit_with_2_and_keep_stdout_clean(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(args) == 2

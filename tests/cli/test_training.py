@@ -201,6 +201,12 @@ def test_no_space_for_a_checkpoint(store: Path, tmp_path: Path, capsys: pytest.C
     assert "Traceback" not in err
 
 
+def test_a_configuration_that_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "binary.yaml").write_bytes(b"\x1f\x8b\x9e")
+    assert main(["finetune", f"--config={tmp_path / 'binary.yaml'}"]) == 2
+    assert "is no YAML, but binary" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["pretrain", "finetune", "validate"])
 def test_help_and_print_config(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0

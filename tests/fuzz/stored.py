@@ -10,7 +10,7 @@ import numpy as np
 from suprem._files import sha256_file
 from suprem.volumes import Volume
 from suprem.volumes.store import Store, StoreSettings, create_store, write_case, write_index
-from tests.fuzz.mutations import Rng, change_bytes, json_text, pick
+from tests.fuzz.mutations import Rng, change_bytes, deep_lists, json_text, pick
 from tests.fuzz.targets import Target, Wrong
 
 __all__ = ["CONTENT"]
@@ -86,9 +86,11 @@ def write_records(rng: Rng, valid: Path, folder: Path) -> tuple[Path, bool]:
 
 def _repeat_in_case(store: Path, line: bytes) -> None:
     try:
-        facts = json.loads(line)
+        with deep_lists():
+            facts = json.loads(line)
         path = store / "cases" / facts["dataset"] / facts["case"] / "case.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
+        with deep_lists():
+            path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
     except (ValueError, KeyError, TypeError, OSError):
         return  # it names no case that there is
 

@@ -58,7 +58,8 @@ def _value(rng: Rng, folder: Path, option: str) -> str:
         return str(pick(rng, (*list_checkpoints(), *list_datasets())))
     if kind == 5:
         return str(pick(rng, NAMES))
-    return odd_text(rng).replace("\0", "")  # the system passes no such word
+    # The system passes no zero bytes; and a command writes above its folder where it is told to.
+    return odd_text(rng).replace("\0", "").replace("../..", "..up")
 
 
 def write(rng: Rng, material: Path, folder: Path) -> list[str]:

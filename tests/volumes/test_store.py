@@ -125,8 +125,8 @@ def test_unlabelled_case(tmp_path: Path) -> None:
         case.labels()
 
 
-@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "/etc", "a\\b"])
-def test_names_that_leave_the_folder(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "/etc", "a\\b", "x" * 5000])
+def test_names_that_are_no_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigurationError, match="folder"):
         _write(tmp_path, name)
     _write(tmp_path)

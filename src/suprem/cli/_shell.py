@@ -1,5 +1,6 @@
 """The typer application, and how its outcomes become exit codes: 0 done, 1 failed, 2 bad arguments."""
 
+import errno
 import io
 import logging
 import os
@@ -15,7 +16,7 @@ import typer
 
 from suprem._files import is_unwritable, output_error
 from suprem._version import __version__
-from suprem.errors import ConfigurationError, SupremError, UnknownNameError
+from suprem.errors import ConfigurationError, SupremError, UnknownNameError, brief
 
 __all__ = ["app", "main"]
 
@@ -108,6 +109,9 @@ def _run(args: list[str] | None) -> int:
         bad_arguments = isinstance(error, ConfigurationError | UnknownNameError)
         return EXIT_BAD_ARGUMENTS if bad_arguments else EXIT_FAILED
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            print(f"error: {brief(error.filename)} is longer than a path can be; check the arguments.", file=sys.stderr)
+            return EXIT_BAD_ARGUMENTS
         if not is_unwritable(error):
             raise
         print(f"error: {output_error(error.filename or 'the output', error)}", file=sys.stderr)

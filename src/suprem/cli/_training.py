@@ -62,6 +62,13 @@ class TrainingCLI(LightningCLI):
             load_from_checkpoint_support=False,
         )
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """As Lightning does; a file given as ``--config`` may hold anything."""
+        try:
+            super().parse_arguments(parser, args)
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(f"A file among the arguments is no YAML, but binary ({error}).") from error
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds what concerns the run as a whole, and links what model and data share."""
         parser.add_argument("--out", type=str, default="runs/latest", help="Folder of the run.")

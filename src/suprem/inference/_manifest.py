@@ -46,7 +46,8 @@ def now() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of this package, Python, and what computes."""
-    found = {"suprem": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    system = f"{platform.system()}-{platform.release()}-{platform.machine()}"  # platform.platform() starts a program
+    found = {"suprem": __version__, "python": platform.python_version(), "platform": system}
     for name in _PACKAGES:
         try:
             found[name] = version(name)

@@ -39,6 +39,7 @@ __all__ = ["CaseRecord", "FileRecord", "Store", "StoreSettings", "StoredCase", "
 __all__ += ["finished_case", "finished_cases", "prefetch", "write_index"]
 
 _SETTINGS, _INDEX, _CASES = "store.json", "index.jsonl", "cases"
+_LONGEST_NAME = 200  # bytes; file systems take 255, and names of files beside it are longer
 
 
 def create_store(root: str | Path, settings: StoreSettings) -> None:
@@ -286,8 +287,9 @@ def _records(text: str, place: str) -> tuple[CaseRecord, ...]:
 
 
 def _folder_name(name: str) -> str:
-    if not name or name.startswith(".") or any(c in name for c in '/\\\0:*?"<>|\n'):
-        raise ConfigurationError(f"{name!r} cannot be the name of a folder; rename the case.")
+    forbidden = not name or name.startswith(".") or any(c in name for c in '/\\\0:*?"<>|\n')
+    if forbidden or len(name.encode("utf-8", "replace")) > _LONGEST_NAME:
+        raise ConfigurationError(f"{brief(name)} cannot be the name of a folder; rename the case.")
     return name
 
 
