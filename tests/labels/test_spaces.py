@@ -255,6 +255,24 @@ def test_large_numbers_need_16_bits() -> None:
     assert result.tolist() == [0, 300, 7]
 
 
+@pytest.mark.parametrize(("number", "dtype"), [(255, np.uint8), (256, np.uint16), (65535, np.uint16)])
+def test_the_type_is_the_smallest_that_holds_the_numbers(number: int, dtype: type) -> None:
+    source = LabelSpace("sparse", "sparse", {number: "liver", 1: "spleen"})
+    array = np.array([0, 1, number], dtype=np.uint16)
+    same = convert(array, source, source)
+    assert same.dtype == dtype
+    assert same.tolist() == [0, 1, number]
+    assert convert(array, source, LabelSpace("low", "low", {1: "liver", 2: "spleen"})).tolist() == [0, 2, 1]
+
+
+def test_many_unknown_values_are_not_all_listed() -> None:
+    space = LabelSpace("one", "one", {1: "liver"})
+    with pytest.raises(LabelSpaceError, match=r"holds 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, which"):
+        convert(np.arange(14), space, space)
+    with pytest.raises(LabelSpaceError, match=r"12, 13 and 1 more, which"):
+        convert(np.arange(15), space, space)
+
+
 def test_from_classes_keeps_order_and_foreign_names() -> None:
     space = LabelSpace.from_classes("mine", ["spleen", "Left Kidney", "my lesion"])
     assert dict(space.numbers) == {1: "spleen", 2: "kidney_left", 3: "my lesion"}
@@ -267,6 +285,8 @@ def test_spaces_are_read_only_and_can_be_pickled() -> None:
     space = label_space("totalsegmentator_v2")
     with pytest.raises(TypeError):
         space.numbers[1] = "liver"  # type: ignore[index]
+    with pytest.raises(TypeError):
+        space.spellings["liver"] = "Leber"  # type: ignore[index]
     copy = pickle.loads(pickle.dumps(space))
     assert copy == space
     assert hash(copy) == hash(space)
@@ -278,6 +298,8 @@ def test_bad_spaces_are_refused() -> None:
         LabelSpace("x", "x", {1: "liver", 2: "liver"})
     with pytest.raises(ConfigurationError, match="outside 1 to 65535"):
         LabelSpace("x", "x", {0: "liver"})
+    with pytest.raises(ConfigurationError, match="outside 1 to 65535"):
+        LabelSpace("x", "x", {65536: "liver"})
     with pytest.raises(ConfigurationError, match="two numbers"):
         LabelSpace.from_classes("x", ["postcava", "IVC"])
 
@@ -285,5 +307,5 @@ def test_bad_spaces_are_refused() -> None:
 def test_unknown_names_are_refused_with_a_hint() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'universal_32'"):
         label_space("universal32")
-    with pytest.raises(LabelSpaceError, match="'abdomenatlas_1_0' has no 'colon'"):
+    with pytest.raises(LabelSpaceError, match=r"'abdomenatlas_1_0' has no 'colon'\. Unknown structure 'colon'"):
         label_space("abdomenatlas_1_0").number("colon")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from suprem.errors import UnknownNameError
-from suprem.labels import canonical_name, list_structures, mirrored, structure
+from suprem.labels import canonical_name, list_structures, mirrored, ordered, structure
 from suprem.labels._anatomy import PRIVATE
 
 SPELLINGS = {
@@ -78,6 +78,22 @@ def test_names_without_one_meaning_are_refused(text: str) -> None:
 def test_unknown_name_offers_the_closest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'spleen'"):
         structure("spleeen")
+
+
+def test_the_registry_gives_the_order_and_foreign_names_come_last() -> None:
+    known = list_structures()
+    assert ordered(["b of mine", "A of mine", *reversed(known)]) == (*known, "A of mine", "b of mine")
+
+
+def test_categories_of_dicom() -> None:
+    found = {name: structure(name).category.meaning for name in ("liver", "liver_tumor", "kidney_cyst", "fat")}
+    assert found == {
+        "liver": "Anatomical Structure",
+        "liver_tumor": "Morphologically Abnormal Structure",
+        "kidney_cyst": "Morphologically Abnormal Structure",
+        "fat": "Tissue",
+    }
+    assert {structure(name).category.scheme for name in list_structures()} == {"SCT"}
 
 
 def test_sides_follow_the_names() -> None:

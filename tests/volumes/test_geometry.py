@@ -13,10 +13,12 @@ from scipy.spatial.transform import Rotation
 from suprem.errors import VolumeError
 from suprem.volumes.geometry import (
     Volume,
+    corner_distance_mm,
     nearest_index,
     resample_linear,
     resampled_affine,
     resampled_shape,
+    same_grid,
     to_ras,
 )
 
@@ -177,3 +179,21 @@ def test_singular_affines_are_refused(column) -> None:
 def test_wrong_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(VolumeError, match="shape"):
         Volume(np.zeros(shape), np.eye(4))
+
+
+def test_the_distance_is_that_of_the_farthest_corner() -> None:
+    a = Volume(np.zeros((5, 4, 3)), np.diag([2.0, 3.0, 4.0, 1.0]))
+    moved = a.affine.copy()
+    moved[0, 0] += 0.5  # 2 mm at the last of five voxels
+    moved[1, 3] += 1.0
+    assert corner_distance_mm(a, Volume(a.array, moved)) == pytest.approx(np.sqrt(5))
+    assert corner_distance_mm(a, a) == 0
+
+
+@pytest.mark.parametrize(("shift", "same"), [(0.0, True), (0.19, True), (0.21, False)])
+def test_grids_are_the_same_up_to_a_tenth_of_a_voxel(shift: float, same: bool) -> None:
+    a = Volume(np.zeros((5, 4, 3)), np.diag([2.0, 3.0, 4.0, 1.0]))
+    moved = a.affine.copy()
+    moved[2, 3] += shift
+    assert same_grid(a, Volume(a.array, moved)) is same
+    assert not same_grid(a, Volume(a.array[1:], a.affine))
