@@ -48,6 +48,17 @@ def test_a_card_says_what_is_known() -> None:
         known.name = "other"  # type: ignore[misc]
 
 
+def test_structures_may_be_named_one_by_one() -> None:
+    order = {"structures": ["liver", "spleen"], "activation": "sigmoid", "confidence": "stated"}
+    known = parse_card(changed("classes", order), "unet.suprem_2100.yaml")
+    assert known.class_names == ("liver", "spleen")
+    for wrong in ({**order, "label_space": "universal_32"}, {**order, "structures": []}):
+        with pytest.raises(ConfigurationError, match="either label_space or structures"):
+            parse_card(changed("classes", wrong), "unet.suprem_2100.yaml")
+    with pytest.raises(UnknownNameError, match="liver"):
+        parse_card(changed("classes", {**order, "structures": ["livr"]}), "unet.suprem_2100.yaml").class_names  # noqa: B018
+
+
 def test_the_card_is_plain_json() -> None:
     values = json.loads(json.dumps(card("swinunetr.tang_5050").to_dict()))
     assert values["classes"]["activation"] == "softmax"

@@ -77,9 +77,7 @@ class Card:
     def class_names(self) -> tuple[str, ...]:
         """Canonical structure names in channel order, without background; empty without a segmentation head."""
         if self.classes is not None:
-            from suprem.labels import label_space
-
-            return label_space(self.classes.label_space).names
+            return self.classes.names
         config = self.bundled_config()
         return config.classes if config else ()
 

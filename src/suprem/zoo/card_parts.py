@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from suprem.errors import ConfigurationError
 from suprem.zoo.config import Preprocessing
 
 __all__ = [
@@ -113,19 +114,34 @@ class Architecture:
 
 @dataclass(frozen=True)
 class ClassOrder:
-    """What the output channels mean.
+    """What the output channels mean: the structures of a label space, or others, named one by one.
 
     Attributes:
-        label_space: a name of :func:`suprem.labels.list_label_spaces`; its order is the channel order.
         activation: as in :class:`~suprem.zoo.config.ModelConfig`; ``"softmax"`` has background in front.
         confidence: of the order.
+        label_space: a name of :func:`suprem.labels.list_label_spaces`; its order is the channel order.
+        structures: canonical names in channel order, without background; instead of a label space.
         note: where the order is known from.
     """
 
-    label_space: str
     activation: Literal["sigmoid", "softmax"]
     confidence: Confidence
+    label_space: str | None = None
+    structures: tuple[str, ...] = ()
     note: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.label_space is None) == (not self.structures):
+            raise ConfigurationError("Give either label_space or structures, the names in channel order.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Canonical structure names in channel order, without background."""
+        from suprem.labels import canonical_name, label_space
+
+        if self.label_space is not None:
+            return label_space(self.label_space).names
+        return tuple(canonical_name(name) for name in self.structures)
 
 
 @dataclass(frozen=True)
