@@ -1,6 +1,7 @@
 """The command line: every command with words that it may not expect."""
 
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def _commands(command: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str,
 
 
 def prepare(folder: Path) -> Path:
+    import_module("suprem.cli._training")  # Lightning alone takes most of the seconds that an input may take
     prepare_store(folder / "store")
     save_tiny_model(folder / "model")
     (folder / "scans").mkdir()

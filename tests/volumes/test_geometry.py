@@ -197,3 +197,14 @@ def test_grids_are_the_same_up_to_a_tenth_of_a_voxel(shift: float, same: bool) -
     moved[2, 3] += shift
     assert same_grid(a, Volume(a.array, moved)) is same
     assert not same_grid(a, Volume(a.array[1:], a.affine))
+
+
+def test_thick_slices_weigh_no_more_than_thin_ones() -> None:
+    # A tilt of 50 degrees: by the raw columns, the slices would pull the other axes with them.
+    affine = np.array([[0.5, 0, 0, 0], [0, 0.5, 6, 0], [0, 0, 5, 0], [0, 0, 0, 1]])
+    assert Volume(np.zeros((2, 2, 2)), affine).orientation == "RAS"
+
+
+def test_voxels_of_a_micro_ct_are_no_singular_affine() -> None:
+    volume = Volume(np.zeros((2, 2, 2)), np.diag([0.02, 0.02, 0.02, 1.0]))
+    assert volume.spacing_mm == pytest.approx((0.02, 0.02, 0.02))
