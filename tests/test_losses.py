@@ -191,5 +191,7 @@ def test_module_equals_functions_and_refuses_what_cannot_work() -> None:
         overlapping_dice_ce(logits, target, torch.ones(3, dtype=torch.bool))
     with pytest.raises(ConfigurationError, match="known is"):
         overlapping_dice_ce(logits, target, None, torch.ones(2, *SHAPE, dtype=torch.bool))
+    with pytest.raises(ConfigurationError, match="known is"):
+        exclusive_dice_ce(logits, index, torch.ones(2, 3, *SHAPE, dtype=torch.bool))
     with pytest.raises(ConfigurationError, match="C >= 2"):
         exclusive_dice_ce(logits[:, :1], index)

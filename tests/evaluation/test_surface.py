@@ -131,6 +131,29 @@ def test_any_integers_and_labels_that_are_not_compared(dtype: Any) -> None:
     assert list(found.values()) == list(expected.values())
 
 
+@pytest.mark.parametrize("count", [254, 255, 256, 300])
+def test_as_many_labels_as_bytes_tell_apart_and_more(count: int) -> None:
+    one = np.arange(count + 1).repeat(8)[: (count + 1) * 8].reshape(-1, 2, 2)
+    two = one.copy()
+    two[one == count] = count - 1  # the last structure is missing, the one before it twice as large
+    found = compare_labels(one, two, (1, 1, 2), dict.fromkeys(range(1, count + 1), 1.0))
+    assert list(found) == list(range(1, count + 1))
+    assert {label for label, scores in found.items() if scores.dsc != 1} == {count - 1, count}
+    assert found[count - 1].dsc == pytest.approx(2 / 3)
+    assert (found[count].dsc, found[count].volume_error_ml) == (0, 0.016)
+    if count < 256:
+        same = compare_labels(one.astype(np.uint8), two.astype(np.uint8), (1, 1, 2), {count: 1.0, 1: 1.0})
+        assert same == {label: found[label] for label in (count, 1)}
+
+
+def test_bytes_beside_wider_integers() -> None:
+    one, two = _labels(6), _labels(7)
+    expected = compare_labels(one.astype(np.uint8), two.astype(np.uint8), (1, 1, 1), {3: 1.0})
+    assert compare_labels(one.astype(np.uint8), two.astype(np.int16), (1, 1, 1), {3: 1.0}) == expected
+    assert compare_labels(one.astype(np.int16), two.astype(np.uint8), (1, 1, 1), {3: 1.0}) == expected
+    assert compare_labels(one.astype(np.uint8), two.astype(np.uint8), (1, 1, 1), {}) == {}
+
+
 def test_blocks_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = _labels(4).astype(np.uint8), _labels(5).astype(np.uint8)
     arguments = (one, two, (1.0, 1.5, 2.0), dict.fromkeys(range(1, 5), 1.5))
@@ -173,9 +196,12 @@ def test_refusals() -> None:
         ((cube, cube[1:], (1, 1, 1), {1: 1}), "same grid"),
         ((cube, cube * 1.0, (1, 1, 1), {1: 1}), "integers"),
         ((cube, cube, (1, 0, 1), {1: 1}), "positive sizes"),
+        ((cube, cube, (1, math.inf, 1), {1: 1}), "positive sizes"),
+        ((cube, cube, (1, 1), {1: 1}), "positive sizes"),
         ((cube, cube, (1, 1, 1), {0: 1}), "labels are positive"),
         ((cube, cube, (1, 1, 1), {1: -1}), "labels are positive"),
         ((cube, cube, (1, 1, 1), {1: math.nan}), "labels are positive"),
+        ((cube, cube, (1, 1, 1), {1: math.inf}), "labels are positive"),
     ):
         with pytest.raises(ConfigurationError, match=message):
             compare_labels(*arguments)  # type: ignore[arg-type]
