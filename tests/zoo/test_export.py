@@ -100,6 +100,7 @@ def test_background_and_axes_are_named(tmp_path: Path) -> None:
     assert shapes == {"image": ["batch", 1, "2*x", "2*y", "2*z"], "logits": ["batch", 3, "2*x", "2*y", "2*z"]}
 
 
+@pytest.mark.slow
 def test_files_hold_no_paths_and_are_the_same_each_time(tmp_path: Path) -> None:
     network = small_network("segresnet_tiny")
     for name in ("a.pt2", "b.pt2", "c.onnx"):
@@ -121,6 +122,7 @@ def test_the_network_is_left_as_it_is(tmp_path: Path) -> None:
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_program_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from suprem.zoo.export import _program
 
@@ -193,6 +195,7 @@ def test_bad_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["there.pt2"]
 
 
+@pytest.mark.slow
 def test_terms_come_from_the_card_or_from_the_model_card(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     report = export("segresnet_tiny.phantom", tmp_path / "a.pt2", format="torch-export")
     assert "weights Apache-2.0 (stated)" in report.terms
