@@ -1,6 +1,7 @@
 """Imports point up the table of layers, and files and functions stay readable."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,3 +126,21 @@ def test_public_modules_name_their_public_objects(path: Path) -> None:
     }
     assert "__all__" in assigned, f"{path.relative_to(SOURCE)} has no __all__"
     assert ast.get_docstring(tree), f"{path.relative_to(SOURCE)} has no docstring"
+
+
+PAGE = SOURCE.parents[1] / "docs" / "explanation" / "how-it-works.md"
+
+
+def test_the_page_of_how_it_works_has_these_layers() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", PAGE.read_text(encoding="utf-8").split("## The layers")[1], re.MULTILINE)
+    shown = [tuple(re.findall(r"`(\w+)`", row)) for row in rows[: len(LAYERS)]]
+    assert shown[1:] == list(LAYERS[1:])  # of the helpers at the bottom it names a few
+
+
+def test_the_page_of_how_it_works_names_modules_that_there_are() -> None:
+    blocks = re.findall(r"```\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    named = re.findall(r"\b(\w+)/(\w+(?:, \w+)*)(?=  |\n)", "\n".join(blocks))
+    assert len(named) > 15
+    for folder, names in named:
+        for name in names.split(", "):
+            assert (SOURCE / folder / f"{name}.py").is_file(), f"{folder}/{name}"
