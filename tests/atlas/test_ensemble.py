@@ -70,6 +70,14 @@ def test_predictions_are_those_of_the_models(finished: Atlas, models: list[str],
                 assert np.array_equal(found.probability(structure), sink.on_scan(structure))
 
 
+def test_what_a_run_could_not_clean_up_the_next_one_does(store: Path, models: list[str], tmp_path: Path) -> None:
+    atlas = make_atlas(tmp_path, store, models[:1])
+    left = atlas.root / ".0123abcd.partial-atlas.json"  # the disk became read-only
+    left.write_text("{")
+    assert run_ensemble(atlas, models[:1], device="cpu").finished
+    assert not left.exists()
+
+
 def test_structures_are_fused_over_the_models_that_know_them(finished: Atlas) -> None:
     assert finished.structures == ("spleen", "liver", "aorta", "liver_tumor")
     fused = LabelSet.read(finished.pseudo_folder(1, "own/b"))

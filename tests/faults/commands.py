@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from suprem.errors import SupremError
+from suprem.errors import OutputError, SupremError
 
 __all__ = ["COMMANDS", "MINE", "Command", "Content", "as_client"]
 
@@ -295,14 +295,17 @@ def prepare_atlas(inputs: Path) -> None:
 
 
 def release(inputs: Path, out: Path) -> None:
-    """The atlas is written to as well, so it is a copy beside the output."""
+    """The atlas is written to as well, so it is a copy beside the output; copying fails as our own writing does."""
     from suprem.atlas.release import ReleaseOptions, release_atlas
     from suprem.atlas.workspace import Atlas
 
-    out.mkdir(exist_ok=True)
-    if not (out / "atlas").exists():
-        shutil.copytree(inputs / "atlas", out / ".copy", dirs_exist_ok=True)
-        (out / ".copy").rename(out / "atlas")
+    try:
+        out.mkdir(exist_ok=True)
+        if not (out / "atlas").exists():
+            shutil.copytree(inputs / "atlas", out / ".copy", dirs_exist_ok=True)
+            (out / ".copy").rename(out / "atlas")
+    except OSError as error:
+        raise OutputError(f"{out}: {error}") from error
     release_atlas(Atlas.open(out / "atlas"), out / "release", ReleaseOptions(name="Ours"))
 
 

@@ -121,6 +121,7 @@ class Round:
         self._number += 1
         folder = atlas.round_folder(self._number)
         self._plan(folder)
+        remove_leftovers(atlas.root, "atlas.json")
         for place in (folder, *folder.glob("models/*/*/"), *folder.glob("labels/*/")):
             remove_leftovers(place)
         todo = {model.name: self._to_predict(model) for model in self._models}
