@@ -92,7 +92,6 @@ def gather(
     mean_hu: float | None = None,
     std_hu: float | None = None,
     undecided_ml: float | None = None,
-    box: Box | None = None,
 ) -> Evidence:
     """Measures one mask; everything is worked out in its bounding box.
 
@@ -103,7 +102,6 @@ def gather(
         mean_hu: Mean density under the mask, where it is known.
         std_hu: Its standard deviation.
         undecided_ml: Volume close to the decision threshold of a network.
-        box: Bounding box of the mask, where it is known; it must not be too small.
 
     Raises:
         VolumeError: the mask is not three-dimensional or the spacing not positive.
@@ -120,7 +118,7 @@ def gather(
             f"The mask of {name!r} has shape {mask.shape} and spacing {spacing_mm} mm; three axes with positive "
             "spacing are needed."
         )
-    box = box or _bounding_box(mask)
+    box = _bounding_box(mask)
     if box is None or not (part := mask[box]).any():
         return Evidence(name, 0, 0.0, undecided_ml=undecided_ml)
     profile = np.count_nonzero(part, axis=(1, 2))
