@@ -148,7 +148,8 @@ def main(folder: Path) -> None:
     os.chdir(root / "cwd")
     os.environ.update(HOME=str(root / "home"), TMPDIR=str(root / "tmp"), HF_HUB_OFFLINE="1", MPLBACKEND="Agg")
     os.environ.update(SUPREM_CACHE=str(root / "home" / "cache"), HF_HOME=str(root / "home" / "hf"))
-    answers = os.fdopen(os.dup(1), "w")
+    answers, questions = os.fdopen(os.dup(1), "w"), os.fdopen(os.dup(0))
+    sys.stdin = open(os.devnull)  # noqa: SIM115 (`--config -` would read the next questions)
     from tests.fuzz.targets import target as find
 
     prepared: dict[str, Any] = {}
@@ -156,7 +157,7 @@ def main(folder: Path) -> None:
     used = _memory("VmSize") + _HARD_LIMIT  # libraries that come later included
     resource.setrlimit(resource.RLIMIT_AS, (used, used))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for line in sys.stdin:
+    for line in questions:
         name, seed, number = line.split()
         target = find(name)
         if name not in prepared:
