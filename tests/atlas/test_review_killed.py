@@ -138,7 +138,8 @@ def test_killed_anywhere(atlas: Atlas, tmp_path: Path) -> None:
     rng, count = random.Random(7), int(calls.read_text())
     moments: set[str] = set()
     for part in range(KILLS):  # one moment in each of as many parts of the run
-        fatal = rng.randint(part * count // KILLS + 1, max(part * count // KILLS + 1, (part + 1) * count // KILLS))
+        first = part * count // KILLS + 1
+        fatal = rng.randint(first, max(first, (part + 1) * count // KILLS))
         shutil.copytree(atlas.root, root)
         assert start(root, fatal) == -signal.SIGKILL
         killed = Atlas.open(root)

@@ -29,6 +29,11 @@ class Snippet:
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
+    def commands(self) -> list[str]:
+        """The lines that call ``suprem``, where it is a block of a shell; continued lines are joined."""
+        lines = self.code.replace("\\\n", "").splitlines() if self.language == "bash" else []
+        return [line for line in lines if line.startswith("suprem ")]
+
 
 def _snippets() -> list[Snippet]:
     found = []
@@ -42,13 +47,7 @@ def _snippets() -> list[Snippet]:
 
 SNIPPETS = _snippets()
 PYTHON = [snippet for snippet in SNIPPETS if snippet.language == "python"]
-COMMANDS = [
-    (f"{snippet}: {line}", line)
-    for snippet in SNIPPETS
-    if snippet.language == "bash"
-    for line in snippet.code.replace("\\\n", "").splitlines()
-    if line.startswith("suprem ")
-]
+COMMANDS = [(f"{snippet}: {line}", line) for snippet in SNIPPETS for line in snippet.commands()]
 
 
 def test_there_is_something_to_check() -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from suprem.errors import OutputError, SupremError
+from suprem._files import told_of
+from suprem.errors import SupremError
 
 __all__ = ["COMMANDS", "MINE", "Command", "Content", "as_client"]
 
@@ -299,13 +300,11 @@ def release(inputs: Path, out: Path) -> None:
     from suprem.atlas.release import ReleaseOptions, release_atlas
     from suprem.atlas.workspace import Atlas
 
-    try:
+    with told_of(out):
         out.mkdir(exist_ok=True)
         if not (out / "atlas").exists():
             shutil.copytree(inputs / "atlas", out / ".copy", dirs_exist_ok=True)
             (out / ".copy").rename(out / "atlas")
-    except OSError as error:
-        raise OutputError(f"{out}: {error}") from error
     release_atlas(Atlas.open(out / "atlas"), out / "release", ReleaseOptions(name="Ours"))
 
 

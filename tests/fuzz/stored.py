@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +86,10 @@ def write_records(rng: Rng, valid: Path, folder: Path) -> tuple[Path, bool]:
 
 
 def _repeat_in_case(store: Path, line: bytes) -> None:
-    try:
-        with deep_lists():
-            facts = json.loads(line)
+    with deep_lists(), suppress(ValueError, KeyError, TypeError, OSError):  # it may name no case that there is
+        facts = json.loads(line)
         path = store / "cases" / facts["dataset"] / facts["case"] / "case.json"
-        with deep_lists():
-            path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
-    except (ValueError, KeyError, TypeError, OSError):
-        return  # it names no case that there is
+        path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
 
 
 def open_store(given: tuple[Path, bool], _: Path) -> None:

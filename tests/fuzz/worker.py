@@ -149,7 +149,8 @@ def main(folder: Path) -> None:
     os.environ.update(HOME=str(root / "home"), TMPDIR=str(root / "tmp"), HF_HUB_OFFLINE="1", MPLBACKEND="Agg")
     os.environ.update(SUPREM_CACHE=str(root / "home" / "cache"), HF_HOME=str(root / "home" / "hf"))
     answers, questions = os.fdopen(os.dup(1), "w"), os.fdopen(os.dup(0))
-    sys.stdin = open(os.devnull)  # noqa: SIM115 (`--config -` would read the next questions)
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)  # `--config -` would read the next questions
     from tests.fuzz.targets import target as find
 
     prepared: dict[str, Any] = {}

@@ -137,11 +137,10 @@ class ClassOrder:
     @property
     def names(self) -> tuple[str, ...]:
         """Canonical structure names in channel order, without background."""
-        from suprem.labels import canonical_name, label_space
+        from suprem.labels import label_space
+        from suprem.zoo._classes import canonical_classes
 
-        if self.label_space is not None:
-            return label_space(self.label_space).names
-        return tuple(canonical_name(name) for name in self.structures)
+        return canonical_classes(self.structures) if self.label_space is None else label_space(self.label_space).names
 
 
 @dataclass(frozen=True)
