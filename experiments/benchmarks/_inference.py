@@ -165,7 +165,9 @@ def job_of(
 
 def ours(name: str, job: dict[str, Any], threads: int = 1, work: str = "predict") -> Contender:
     """`suprem predict`, or another work, on a job."""
-    return Contender(name, __file__, work, job, environment={"OMP_NUM_THREADS": str(threads)})
+    # The second is what the command line sets, and is no setting of the peers' programs.
+    environment = {"OMP_NUM_THREADS": str(threads), "THP_MEM_ALLOC_ENABLE": "1"}
+    return Contender(name, __file__, work, job, environment=environment)
 
 
 def peer(name: str, work: str, job: dict[str, Any], python: str, threads: int = 1) -> Contender:
@@ -225,8 +227,10 @@ def windows(job: dict[str, Any]) -> dict[str, Any]:
     """Seconds of one window, of the trained size or of `window`."""
     import torch
 
+    from suprem._cpu_functions import faster_on
+
     network, image = network_of(job), torch.rand(1, 1, *job.get("window", (job["patch"],) * 3))
-    with torch.inference_mode():
+    with torch.inference_mode(), faster_on(image.device):
         return {"window_s": median_seconds(lambda: network.forward_features(image), job["count"])}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from suprem._cpu_functions import FasterOnCpu
 from suprem.backbones import create_model, list_backbones
 from suprem.backbones._base import SegmentationNetwork
 from suprem.errors import CheckpointError, ConfigurationError, UnknownNameError
@@ -314,3 +315,15 @@ def test_an_encoder_alone_is_recognised_only_when_it_is_complete(backbone: str) 
     assert network.absent_by_design(f"module.{key}" for key in encoder) == set(own) - set(encoder)
     assert encoder[0] not in network.absent_by_design(encoder[1:])  # so that a load names it as missing
     assert network.absent_by_design([*encoder, own[-1]]) == frozenset()
+
+
+@each_network
+@pytest.mark.parametrize("samples", [1, 2])
+def test_functions_that_are_faster_on_a_cpu_change_nothing_but_rounding(backbone: str, head: str, samples: int) -> None:
+    network = make(backbone, head).eval()
+    image = image_for(network, samples=samples)
+    with torch.inference_mode():
+        plain = network(image)
+        with FasterOnCpu():
+            found = network(image)
+    torch.testing.assert_close(found, plain, rtol=1e-4, atol=2e-5)

@@ -164,16 +164,16 @@ def test_the_levels_blend_what_monai_would_blend_of_the_same_windows():
 
 
 def test_less_memory_gives_smaller_windows_before_it_gives_half_precision():
-    network, scan = network_of(3, patch=(16, 16, 16)), noise((20, 20, 20), (2.0, 2.0, 2.0))
+    network, scan = network_of(3, patch=(16, 16, 16)), noise((16, 16, 20), (2.0, 2.0, 2.0))
     predictor = Predictor(network, device="cpu", max_ram=None, window_batch=1, quality="fast")
     predictor._window_bytes = 2**30  # as if the network were large
     wide = predictor.plan(scan)
-    assert wide.patch_size == (20, 20, 20)
+    assert wide.patch_size == (16, 16, 20)
     assert wide.windows == 1
-    predictor._max_ram = wide.peak_bytes - 2**29
+    predictor._max_ram = wide.peak_bytes - 2**27
     narrow = predictor.plan(scan)
     assert narrow.patch_size == (16, 16, 16)
-    assert narrow.windows == 8
+    assert narrow.windows == 2
     assert narrow.peak_bytes <= predictor._max_ram
     assert narrow.dtype == "float32"
 
@@ -322,17 +322,17 @@ def test_info_holds_what_a_manifest_needs():
     assert progress == [(i + 1, total) for i in range(total)]
 
 
-def test_small_windows_run_in_company_and_give_the_same():
+def test_windows_in_company_give_the_same_as_alone():
     network, scan = network_of(3, spacing=(4.0, 4.0, 4.0)), patient()[0]
-    pairs = Predictor(network, device="cpu", max_ram=None)
-    assert pairs.plan(scan).window_batch == 2
-    alone = Predictor(network, device="cpu", max_ram=None, window_batch=1)
+    alone = Predictor(network, device="cpu", max_ram=None)
     assert alone.plan(scan).window_batch == 1
+    pairs = Predictor(network, device="cpu", max_ram=None, window_batch=2)
+    assert pairs.plan(scan).window_batch == 2
     seen = []
     forward_features = network.forward_features
     network.forward_features = lambda images: (seen.append(len(images)), forward_features(images))[1]
     one, other = alone.predict(scan), pairs.predict(scan)
-    assert set(seen) == {2}  # a window that is left alone runs beside a copy of itself
+    assert set(seen) == {1, 2}
     assert any(one.grid_mask(name).any() for name in one.classes)
     assert all((one.grid_mask(name) != other.grid_mask(name)).mean() < 1e-4 for name in one.classes)
 

@@ -17,6 +17,7 @@ from suprem.inference.windows import (
     importance_map,
     in_batches,
     plan_windows,
+    shared_voxels,
     window_starts,
 )
 
@@ -96,7 +97,7 @@ def spans(windows, axis, size):
 @settings(max_examples=60, deadline=None)
 def test_every_voxel_of_a_body_has_a_positive_weight(drawn, mirror):
     mask, patch, overlap, _ = drawn
-    windows = fitted_windows(mask.shape, patch, overlap, body_of(mask).extent, mirror=mirror)
+    windows = fitted_windows(mask.shape, patch, shared_voxels(patch, overlap), body_of(mask).extent, mirror=mirror)
     weights = np.zeros(mask.shape)
     importance = importance_map(patch).numpy()
     assert (importance > 0).all()
@@ -107,7 +108,7 @@ def test_every_voxel_of_a_body_has_a_positive_weight(drawn, mirror):
             weights[tuple(slice(a, b) for a, b in inside)] += importance[source]
     assert (weights[mask] > 0).all()
     if mirror:
-        flipped = fitted_windows(mask.shape, patch, overlap, body_of(mask[::-1]).extent)
+        flipped = fitted_windows(mask.shape, patch, shared_voxels(patch, overlap), body_of(mask[::-1]).extent)
         assert {(w.z, mask.shape[0] - patch[0] - w.x, w.y) for w in windows if w.mirrored} == {
             (w.z, w.x, w.y) for w in flipped
         }
@@ -118,7 +119,7 @@ def test_every_voxel_of_a_body_has_a_positive_weight(drawn, mirror):
 def test_windows_are_the_fewest_and_reach_no_further_than_the_body_needs(drawn):
     mask, patch, overlap, _ = drawn
     body = body_of(mask)
-    windows = fitted_windows(mask.shape, patch, overlap, body.extent)
+    windows = fitted_windows(mask.shape, patch, shared_voxels(patch, overlap), body.extent)
     assert len(set(windows)) == len(windows)
     assert list(windows) == sorted(windows)
     for z in {w.z for w in windows}:
@@ -144,28 +145,34 @@ def check_axis(found, low, high, volume, patch, overlap):
         assert found[0][1] <= volume
 
 
-@given(bodies(), st.sampled_from([1.0, 1.25, 1.5, 2.0]))
+@given(bodies(), st.sampled_from([1.0, 1.25, 1.5, 2.0]), st.sampled_from([1.0, 1.4, 8.0]))
 @settings(max_examples=60, deadline=None)
-def test_a_grown_window_is_allowed_and_never_more_work(drawn, growth):
+def test_a_grown_window_is_allowed_and_never_more_work(drawn, growth, bulk):
     mask, patch, overlap, divisor = drawn
     extent = body_of(mask).extent
-    window = best_window(mask.shape, patch, overlap, extent, growth=growth, divisor=divisor)
+    shared = shared_voxels(patch, overlap)
+    window = best_window(mask.shape, patch, shared, extent, growth=growth, bulk=bulk, divisor=divisor)
 
     def work(size):
-        return len(fitted_windows(mask.shape, size, overlap, extent)) * np.prod(size)
+        return len(fitted_windows(mask.shape, size, shared, extent)) * np.prod(size)
 
+    layers = spans(fitted_windows(mask.shape, window, shared, extent), 2, window[2])
+    # As many voxels in common as windows of the trained size have.
+    assert all(earlier[1] - later[0] >= shared[2] for earlier, later in pairwise(layers))
     for size, trained in zip(window, patch, strict=True):
         assert trained <= size <= growth * trained
         assert size % divisor == 0
     others = [range(p, int(growth * p) + 1, divisor) for p in patch]
-    assert work(window) == min(work(size) for size in product(*others))
+    allowed = [size for size in product(*others) if np.prod(size) <= bulk * np.prod(patch)]
+    assert window in allowed
+    assert work(window) == min(work(size) for size in allowed)
 
 
 def test_a_leg_takes_fewer_windows_than_the_trunk():
     mask = np.zeros((60, 40, 80), dtype=bool)
     mask[:, :, 40:] = True
     mask[20:34, 10:22, :40] = True
-    windows = fitted_windows(mask.shape, (16, 16, 16), 0.25, body_of(mask).extent)
+    windows = fitted_windows(mask.shape, (16, 16, 16), (4, 4, 4), body_of(mask).extent)
     counts = Counter(w.z for w in windows)
     assert counts[0] == 1
     assert max(counts.values()) == 5 * 3

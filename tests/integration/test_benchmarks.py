@@ -112,6 +112,7 @@ def test_a_table_has_all_columns_of_its_rows(harness: ModuleType, tmp_path: Path
         ("inference_memory", 4),
         ("inference_small", 1),
         ("label_writing", 6),
+        ("network_on_cpu", 3),
     ],
 )
 def test_a_script_runs_on_tiny_volumes(

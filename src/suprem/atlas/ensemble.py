@@ -83,7 +83,7 @@ def run_ensemble(
         fusion: one of :data:`~suprem.atlas.fusion.FUSIONS`.
         quality: ``"fast"``, ``"balanced"`` or ``"exhaustive"``, as for
             :class:`~suprem.inference.predictor.Predictor`.
-        overlap: least fraction of a window shared with its neighbour; ``None`` for that of ``quality``.
+        overlap: least fraction of the trained window that neighbours share; ``None`` for that of ``quality``.
         postprocess: rules applied to each model's masks, a name of
             :func:`~suprem.inference.postprocessing.list_postprocess`.
         max_ram: limit for the memory of each process while it predicts; ``None`` for none.

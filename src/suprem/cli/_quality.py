@@ -15,6 +15,6 @@ Overlap = Annotated[
         min=0.0,
         max=0.95,
         show_default=False,
-        help="Least fraction of a window shared with its neighbour; default: that of --quality.",
+        help="Least fraction of the trained window that neighbours share; default: that of --quality.",
     ),
 ]

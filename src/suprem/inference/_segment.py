@@ -89,7 +89,7 @@ def segment(
         classes: structures to predict; ``None`` for all the model knows.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
         quality: ``"fast"``, ``"balanced"`` or ``"exhaustive"``, see :class:`~suprem.inference.predictor.Predictor`.
-        overlap: least fraction of a window shared with its neighbour; ``None`` for that of ``quality``.
+        overlap: least fraction of the trained window that neighbours share; ``None`` for that of ``quality``.
         max_ram: limit for the memory of the whole process, e.g. ``"4GiB"``; ``None`` for none.
         postprocess: a name of :func:`~suprem.inference.postprocessing.list_postprocess`.
         flip_tta: average with the mirrored scan, left and right swapped back; twice the time.

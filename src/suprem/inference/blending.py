@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from suprem._cpu_functions import channels_first, faster_on
 from suprem.errors import ConfigurationError, UnknownNameError
 from suprem.inference.store import BitStore, IndexStore
 from suprem.labels import known_name, mirrored
@@ -17,11 +18,7 @@ if TYPE_CHECKING:
     from suprem.backbones._base import Features, SegmentationNetwork
     from suprem.zoo.config import ModelConfig
 
-__all__ = ["SMALL_WINDOW", "ClassChannels", "Decision", "WindowNetwork"]
-
-SMALL_WINDOW = 64**3
-"""Up to so many voxels, torch's convolutions on a CPU take longer for one window than for two at once (measured: 0.6 s
-for one of 48 x 48 x 48, 0.2 s for two, with the bundled network)."""
+__all__ = ["ClassChannels", "Decision", "WindowNetwork"]
 
 _CLOSE = log(3.0)
 """Difference of two logits where one class is three times as likely as the other."""
@@ -225,13 +222,9 @@ class WindowNetwork:
         for i, flag in enumerate(mirror):
             if flag:
                 windows[i] = windows[i].flip(1)
-        if len(windows) == 1 and windows.device.type == "cpu" and windows.numel() <= SMALL_WINDOW:
-            return self._float(windows.repeat(2, 1, 1, 1, 1), [*mirror, *mirror])[:1]
-        return self._float(windows, mirror)
-
-    def _float(self, windows: torch.Tensor, mirror: Sequence[bool]) -> torch.Tensor:
-        with torch.autocast(windows.device.type, dtype=torch.bfloat16, enabled=self._mixed):
-            return self._run(windows, mirror).float()
+        device = windows.device
+        with faster_on(device), torch.autocast(device.type, dtype=torch.bfloat16, enabled=self._mixed):
+            return channels_first(self._run(windows, mirror).float())
 
     def _run(self, windows: torch.Tensor, mirror: Sequence[bool]) -> torch.Tensor:
         features = self._network.forward_features(windows)

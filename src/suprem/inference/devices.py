@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from suprem.errors import ConfigurationError
-from suprem.inference.blending import SMALL_WINDOW
 from suprem.inference.memory import PeakMeter
 
 if TYPE_CHECKING:
@@ -82,12 +81,10 @@ def window_bytes(
 
 @torch.inference_mode()
 def _cpu_bytes(network: "WindowNetwork", patch_size: tuple[int, int, int]) -> int:
-    # A small window would be run twice at once.
-    count = 2 if prod(patch_size) <= SMALL_WINDOW else 1
-    image = torch.zeros((count, 1, *patch_size))
+    image = torch.zeros((1, 1, *patch_size))
     with PeakMeter() as meter:
-        network.run(image, [False] * count)
+        network.run(image, [False])
     # At least five times the decoder features, for the case that the allocator still held freed memory; twelve times,
     # more than any of our networks was seen to take, where the system does not tell.
     features = 4 * network.feature_channels * prod(patch_size)
-    return max(ceil(meter.growth / count), 5 * features) if meter.exact else 12 * features
+    return max(meter.growth, 5 * features) if meter.exact else 12 * features

@@ -15,20 +15,23 @@ class QualityLevel:
     """What a level of quality asks for.
 
     Attributes:
-        overlap: least fraction of a window shared with its neighbour along each axis.
+        overlap: least fraction of a window of the trained size that neighbours share along each axis. Longer windows
+            share as many voxels, so that no voxel is decided nearer to a border than with the trained size.
         fitted: windows lie evenly where the body is, and nothing is labelled outside of it; otherwise they lie over the
             whole volume, where MONAI's sliding-window inference has them.
-        growth: how much longer than the trained window a window may be along each axis, where that saves work.
+        growth: how many times longer than the trained window a window may be along each axis, where that saves work.
+        bulk: and how many times as many voxels it may have.
     """
 
     overlap: float
     fitted: bool
     growth: float = 1.0
+    bulk: float = 1.0
 
 
 LEVELS: dict[str, QualityLevel] = {
-    "fast": QualityLevel(overlap=0.25, fitted=True, growth=1.25),
-    "balanced": QualityLevel(overlap=0.5, fitted=True, growth=1.25),
+    "fast": QualityLevel(overlap=0.25, fitted=True, growth=1.25, bulk=1.4),
+    "balanced": QualityLevel(overlap=0.5, fitted=True, growth=1.25, bulk=1.4),
     "exhaustive": QualityLevel(overlap=0.5, fitted=False),
 }
 """Name -> what it asks for, from the quickest to the most thorough."""

@@ -10,7 +10,7 @@ import torch
 
 from suprem._files import parse_size
 from suprem.errors import ConfigurationError
-from suprem.inference.blending import SMALL_WINDOW, ClassChannels, WindowNetwork
+from suprem.inference.blending import ClassChannels, WindowNetwork
 from suprem.inference.body import BodyMask, find_body
 from suprem.inference.devices import free_bytes, resolve_device, tensor_bytes, window_bytes
 from suprem.inference.engine import HostLabels, Job, Progress, Stopwatch, stream
@@ -22,7 +22,7 @@ from suprem.inference.postprocessing import check_profile, postprocess
 from suprem.inference.probabilities import ProbabilitySink
 from suprem.inference.segmentation import Segmentation, matching_class
 from suprem.inference.slabs import SlabLayout
-from suprem.inference.windows import best_window, check_overlap, fitted_windows, plan_windows, whole
+from suprem.inference.windows import best_window, check_overlap, fitted_windows, plan_windows, shared_voxels, whole
 from suprem.volumes.geometry import Volume
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ class Predictor:
             ``"balanced"`` lays few windows over the body, a little larger ones than the network was trained with where
             that saves work and memory allows, and labels nothing outside; ``"fast"`` overlaps them less;
             ``"exhaustive"`` runs everywhere, window for window as MONAI's sliding-window inference.
-        overlap: least fraction of a window shared with its neighbour, at least 0 and below 1; ``None`` for that of
-            ``quality``.
+        overlap: least fraction of a window of the trained size that neighbours share, at least 0 and below 1; longer
+            windows share as many voxels. ``None`` for that of ``quality``.
         max_ram: limit for the memory of the whole process, e.g. ``"4GiB"``; ``None`` for none. Reading the scan and
             running one window come before the plan is made, so they are not held back by it.
         postprocess: a name of :func:`~suprem.inference.postprocessing.list_postprocess`.
@@ -137,14 +137,12 @@ class Predictor:
         x, y, z = (size // 2 // self._step * self._step for size in self._config.preprocessing.patch_size)
         return (x, y, z) if min(x, y, z) >= 2 * self._step else None
 
-    def _batches(self, patch_size: tuple[int, int, int]) -> tuple[int, ...]:
-        """Window batches to consider, the fastest first."""
+    @property
+    def _batches(self) -> tuple[int, ...]:
+        """Window batches to consider, the fastest first; windows gain nothing from company on a CPU (measured)."""
         if self._window_batch:
             return (self._window_batch,)
-        if self.device.type != "cpu":
-            return _GPU_BATCHES
-        # Large windows gain nothing from company on a CPU (measured).
-        return (2, 1) if prod(patch_size) <= SMALL_WINDOW else (1,)
+        return (1,) if self.device.type == "cpu" else _GPU_BATCHES
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -241,11 +239,11 @@ class Predictor:
             if self._window_bytes is None:
                 self._window_bytes = window_bytes(self._network, contract.patch_size, self.device, self._probe())
             layout, demand = self._laid_out(facts, body)
-            if not self._exact and not fits(demand, self._max_ram, batches=self._batches(layout.patch_size)):
+            if not self._exact and not fits(demand, self._max_ram, batches=self._batches):
                 # The estimate is generous; what a whole window takes may still be allowed.
                 self._window_bytes, self._exact = window_bytes(self._network, contract.patch_size, self.device), True
                 layout, demand = self._laid_out(facts, body)
-            plan = make_plan(demand, self._max_ram, batches=self._batches(layout.patch_size))
+            plan = make_plan(demand, self._max_ram, batches=self._batches)
         job = Job(
             scan=volume,
             grid=grid,
@@ -274,14 +272,15 @@ class Predictor:
             layout = SlabLayout(shape, patch, plan_windows(shape, patch, self._overlap, mirror=self._flip))
             return layout, self._demand(facts, layout, 0)
         extent = body.extent if body is not None else whole(shape)
-        growth = self._level.growth
-        for share in (1.0, 0.5, 0.0) if growth > 1 else (0.0,):
-            size = best_window(shape, patch, self._overlap, extent, growth=1 + share * (growth - 1), divisor=self._step)
-            windows = fitted_windows(shape, size, self._overlap, extent, mirror=self._flip)
+        level, shared = self._level, shared_voxels(patch, self._overlap)
+        for share in (1.0, 0.5, 0.0) if level.growth > 1 else (0.0,):
+            growth, bulk = (1 + share * (most - 1) for most in (level.growth, level.bulk))
+            size = best_window(shape, patch, shared, extent, growth=growth, bulk=bulk, divisor=self._step)
+            windows = fitted_windows(shape, size, shared, extent, mirror=self._flip)
             kept = [w for w in windows if body is None or body.touches(w.start, size)]
             layout = SlabLayout(shape, size, kept)
             demand = self._demand(facts, layout, len(windows) - len(kept))
-            if fits(demand, self._max_ram, batches=self._batches(size)):
+            if fits(demand, self._max_ram, batches=self._batches):
                 break
         return layout, demand
 

@@ -23,6 +23,7 @@ __all__ = [
     "importance_map",
     "in_batches",
     "plan_windows",
+    "shared_voxels",
     "spread_starts",
     "whole",
     "window_starts",
@@ -111,14 +112,24 @@ def check_overlap(overlap: float) -> None:
         raise ConfigurationError(f"overlap is {overlap}; it must be at least 0 and below 1, usually 0.25 to 0.5.")
 
 
-def spread_starts(low: int, high: int, volume: int, patch: int, overlap: float) -> tuple[int, ...]:
+def shared_voxels(patch_size: Sequence[int], overlap: float) -> tuple[int, ...]:
+    """How many voxels neighbours have in common along each axis where ``overlap`` of a window is asked for.
+
+    Example:
+        >>> shared_voxels((96, 96, 48), 0.5)
+        (48, 48, 24)
+    """
+    return tuple(patch - max(1, int(patch * (1 - overlap))) for patch in patch_size)
+
+
+def spread_starts(low: int, high: int, volume: int, patch: int, shared: int) -> tuple[int, ...]:
     """First voxels of the fewest windows that cover ``low:high`` along one axis of ``volume`` voxels, evenly spread.
 
     A single window lies around the middle of the range, moved so that it does not reach beyond the volume unless it is
-    longer than that.
+    longer than that. Neighbours have at least ``shared`` voxels in common.
 
     Example:
-        >>> spread_starts(10, 190, 200, 96, 0.25), spread_starts(10, 80, 200, 96, 0.25), spread_starts(0, 75, 75, 96, 0)
+        >>> spread_starts(10, 190, 200, 96, 24), spread_starts(10, 80, 200, 96, 24), spread_starts(0, 75, 75, 96, 0)
         ((10, 52, 94), (0,), (-10,))
     """
     size = high - low
@@ -126,19 +137,19 @@ def spread_starts(low: int, high: int, volume: int, patch: int, overlap: float) 
         if volume <= patch:
             return (-((patch - volume) // 2),)
         return (min(max(low - (patch - size) // 2, 0), volume - patch),)
-    count = _count(size, patch, overlap)
+    count = _count(size, patch, shared)
     return tuple(low + round(i * (size - patch) / (count - 1)) for i in range(count))
 
 
-def _count(size: int, patch: int, overlap: float) -> int:
+def _count(size: int, patch: int, shared: int) -> int:
     """The fewest windows that cover ``size`` voxels with the overlap."""
-    return max(0, math.ceil((size - patch) / max(1, int(patch * (1 - overlap))))) + 1
+    return max(0, math.ceil((size - patch) / (patch - shared))) + 1
 
 
 def fitted_windows(
     shape: Sequence[int],
     patch_size: Sequence[int],
-    overlap: float,
+    shared: Sequence[int],
     extent: Extent,
     *,
     mirror: bool = False,
@@ -150,18 +161,18 @@ def fitted_windows(
     Args:
         shape: voxels (X, Y, Z) of the volume.
         patch_size: voxels (x, y, z) of a window.
-        overlap: least fraction of a window shared with its neighbour, at least 0 and below 1.
+        shared: voxels (x, y, z) that a window has at least in common with its neighbour, fewer than it has itself.
         extent: where the body is.
         mirror: add the windows that a left-right mirrored body would be given, at their mirrored positions.
     """
     width, depth, height = patch_size
     found = []
-    for z, ((low, high), (back, front)) in _layers(shape, height, overlap, extent):
-        xs = [(x, False) for x in spread_starts(low, high, shape[0], width, overlap)]
+    for z, ((low, high), (back, front)) in _layers(shape, height, shared[2], extent):
+        xs = [(x, False) for x in spread_starts(low, high, shape[0], width, shared[0])]
         if mirror:
-            seen = spread_starts(shape[0] - high, shape[0] - low, shape[0], width, overlap)
+            seen = spread_starts(shape[0] - high, shape[0] - low, shape[0], width, shared[0])
             xs += [(shape[0] - width - x, True) for x in seen]
-        ys = spread_starts(back, front, shape[1], depth, overlap)
+        ys = spread_starts(back, front, shape[1], depth, shared[1])
         found += [Window(z, x, y, mirrored) for x, mirrored in xs for y in ys]
     return tuple(sorted(found))
 
@@ -174,10 +185,11 @@ def whole(shape: Sequence[int]) -> Extent:
 def best_window(
     shape: Sequence[int],
     patch_size: Sequence[int],
-    overlap: float,
+    shared: Sequence[int],
     extent: Extent,
     *,
     growth: float,
+    bulk: float,
     divisor: int,
 ) -> tuple[int, int, int]:
     """The window with which :func:`fitted_windows` puts the fewest voxels through a network; of equals the smallest.
@@ -185,27 +197,31 @@ def best_window(
     Args:
         shape: voxels (X, Y, Z) of the volume.
         patch_size: voxels (x, y, z) of the smallest window.
-        overlap: least fraction of a window shared with its neighbour, at least 0 and below 1.
+        shared: voxels (x, y, z) that a window has at least in common with its neighbour, whatever its size.
         extent: where the body is.
         growth: how many times longer a window may be along each axis, at least 1.
+        bulk: how many times as many voxels it may have, at least 1.
         divisor: sizes must be multiples of this.
     """
     xs, ys, zs = (range(patch, int(patch * growth) + 1, divisor) for patch in patch_size)
+    most = bulk * math.prod(patch_size)
     best: tuple[int, tuple[int, int, int]] | None = None
     for z in zs:
-        layers = [[high - low for low, high in plane] for _, plane in _layers(shape, z, overlap, extent)]
+        layers = [[high - low for low, high in plane] for _, plane in _layers(shape, z, shared[2], extent)]
         for x, y in product(xs, ys):
-            count = sum(_count(width, x, overlap) * _count(depth, y, overlap) for width, depth in layers)
+            if x * y * z > most:
+                continue
+            count = sum(_count(width, x, shared[0]) * _count(depth, y, shared[1]) for width, depth in layers)
             found = (count * x * y * z, (x, y, z))
             best = min(best, found) if best else found
     return (patch_size[0], patch_size[1], patch_size[2]) if best is None else best[1]
 
 
 def _layers(
-    shape: Sequence[int], height: int, overlap: float, extent: Extent
+    shape: Sequence[int], height: int, shared: int, extent: Extent
 ) -> Iterator[tuple[int, tuple[tuple[int, int], tuple[int, int]]]]:
     """First layer of the windows that share their layers, and what the body takes up there along x and y."""
-    for z in spread_starts(*extent(0, shape[2])[2], shape[2], height, overlap):
+    for z in spread_starts(*extent(0, shape[2])[2], shape[2], height, shared):
         x, y, _ = extent(max(z, 0), min(z + height, shape[2]))
         yield z, (x, y)
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from suprem._cpu_functions import channels_first, faster_on
 from suprem.inference.slabs import SlabAccumulator, SlabLayout
 from suprem.inference.windows import importance_map, in_batches, plan_windows
 from suprem.losses import DiceCELoss, dice_loss_of_sums
@@ -53,12 +54,13 @@ def stream_logits(
     done = 0
     for group in in_batches(layout.windows, window_batch):
         starts = ([n + first for n, first in zip(window.start, before, strict=True)] for window in group)
-        outputs = network(torch.stack([_box(image, start, patch_size) for start in starts]))
+        with faster_on(image.device):
+            outputs = network(torch.stack([_box(image, start, patch_size) for start in starts]))
         if not isinstance(outputs, torch.Tensor):
             raise TypeError(f"The network gave {type(outputs).__name__}; one tensor of logits is needed.")
         if accumulator is None:
             accumulator = SlabAccumulator(layout, importance, outputs.shape[1])
-        for window, output in zip(group, outputs.float(), strict=True):
+        for window, output in zip(group, channels_first(outputs.float()), strict=True):
             accumulator.add(window, output)
         done += len(group)
         for cell in accumulator.close(done):
