@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from suprem._cpu_functions import FasterOnCpu, channels_first, faster_on
+from suprem._cpu_functions import FasterOnCpu, faster_on
 
 LAST = torch.channels_last_3d
 
@@ -136,15 +136,6 @@ def test_gradients() -> None:
             network(image).square().sum().backward()
         found.append([parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None])
     torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-3)
-
-
-@pytest.mark.parametrize("shape", [(2, 5, 6, 7, 8), (1, 1, 4, 4, 4), (1, 16, 1, 1, 1)])
-def test_the_usual_order_of_numbers_comes_back(shape: tuple[int, ...]) -> None:
-    values = torch.randn(shape)
-    for drawn in (values, values.to(memory_format=LAST), values.transpose(2, 3)):
-        found = channels_first(drawn)
-        assert found.is_contiguous()
-        assert torch.equal(found, drawn)
 
 
 def test_only_a_cpu_needs_them() -> None:

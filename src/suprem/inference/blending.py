@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from suprem._cpu_functions import channels_first, faster_on
+from suprem._cpu_functions import faster_on
 from suprem.errors import ConfigurationError, UnknownNameError
 from suprem.inference.store import BitStore, IndexStore
 from suprem.labels import known_name, mirrored
@@ -224,7 +224,7 @@ class WindowNetwork:
                 windows[i] = windows[i].flip(1)
         device = windows.device
         with faster_on(device), torch.autocast(device.type, dtype=torch.bfloat16, enabled=self._mixed):
-            return channels_first(self._run(windows, mirror).float())
+            return self._run(windows, mirror).float()
 
     def _run(self, windows: torch.Tensor, mirror: Sequence[bool]) -> torch.Tensor:
         features = self._network.forward_features(windows)

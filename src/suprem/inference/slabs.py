@@ -11,6 +11,9 @@ from suprem.inference.windows import Window, in_batches
 
 __all__ = ["Cell", "SlabAccumulator", "SlabLayout"]
 
+_CACHED = 2**18
+"""How many values of an output are worked on at a time on a CPU."""
+
 
 class Cell(NamedTuple):
     """A finished part of a slab.
@@ -97,6 +100,15 @@ def _covered(edges: list[int], start: int, patch: int) -> range:
     return range(bisect_right(edges, low) - 1, bisect_right(edges, high - 1))
 
 
+def _channel_by_channel(part: torch.Tensor) -> torch.Tensor:
+    """Some layers of an output, (C, s, y, z), each channel by itself; a copy where its channels are last."""
+    if part.stride(0) != 1 or len(part) == 1:
+        return part
+    found = torch.empty(part.shape, dtype=part.dtype, device=part.device)
+    found.flatten(1).copy_(part.permute(1, 2, 3, 0).flatten(0, 2).t())  # which torch does block by block
+    return found
+
+
 class SlabAccumulator:
     """Sums weighted window outputs cell by cell.
 
@@ -117,7 +129,7 @@ class SlabAccumulator:
         self._open: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
 
     def add(self, window: Window, output: torch.Tensor) -> None:
-        """Adds one window's output, float (C, x, y, z); the tensor is overwritten."""
+        """Adds one window's output, float (C, x, y, z) in any order of its numbers; it may be overwritten."""
         size, y_size = self._layout.patch_size, self._layout.shape[1]
         y = slice(max(window.y, 0), min(window.y + size[1], y_size))
         pieces = []
@@ -131,14 +143,16 @@ class SlabAccumulator:
                 slice(z.start - window.z, z.stop - window.z),
             )
             weights[:, y] += self._importance[source]
-            pieces.append((values[:, :, y], (slice(None), *source)))
-        # One channel at a time stays in the cache of a CPU; a GPU is called as rarely as can be.
-        step = self._channels if output.is_cuda else 1
-        for first in range(0, self._channels, step):
-            part = output[first : first + step]
-            part *= self._importance
-            for target, where in pieces:
-                target[first : first + step] += part[where]
+            pieces.append((values[:, :, y], source))
+        # What is worked on stays in the cache of a CPU; a GPU is called as rarely as can be.
+        step = size[0] if output.is_cuda else max(1, _CACHED // output[:, 0].numel())
+        for first in range(0, size[0], step):
+            part = _channel_by_channel(output[:, first : first + step])
+            part *= self._importance[first : first + step]
+            for target, (x, y, z) in pieces:
+                low, high = max(x.start, first), min(x.stop, first + step)
+                if low < high:
+                    target[:, low - x.start : high - x.start] += part[:, low - first : high - first, y, z]
 
     def close(self, done: int) -> Iterator[Cell]:
         """Hands out and forgets the cells that no window from number ``done`` on reaches."""

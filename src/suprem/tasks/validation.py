@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from suprem._cpu_functions import channels_first, faster_on
+from suprem._cpu_functions import faster_on
 from suprem.inference.slabs import SlabAccumulator, SlabLayout
 from suprem.inference.windows import importance_map, in_batches, plan_windows
 from suprem.losses import DiceCELoss, dice_loss_of_sums
@@ -60,7 +60,7 @@ def stream_logits(
             raise TypeError(f"The network gave {type(outputs).__name__}; one tensor of logits is needed.")
         if accumulator is None:
             accumulator = SlabAccumulator(layout, importance, outputs.shape[1])
-        for window, output in zip(group, channels_first(outputs.float()), strict=True):
+        for window, output in zip(group, outputs.float(), strict=True):
             accumulator.add(window, output)
         done += len(group)
         for cell in accumulator.close(done):
