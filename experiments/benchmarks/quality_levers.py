@@ -51,11 +51,11 @@ SETTINGS = {
     "over the body, overlap 0.375": QualityLevel(0.375, True),
     "over the body, overlap 0.25": QualityLevel(0.25, True),
     "over the body, overlap 0.125": QualityLevel(0.125, True),
-    "overlap 0.375, windows up to 1.25 times as long": QualityLevel(0.375, True, 1.25, 1.4),
-    "overlap 0.5, twice the voxels": QualityLevel(0.5, True, 1.25, 2.0),
-    "overlap 0.25, twice the voxels": QualityLevel(0.25, True, 1.25, 2.0),
-    "overlap 0.5, windows up to 1.5 times as long": QualityLevel(0.5, True, 1.5, 3.4),
-    "overlap 0.25, windows up to 1.5 times as long": QualityLevel(0.25, True, 1.5, 3.4),
+    "overlap 0.375, windows up to 1.25 times as long": QualityLevel(0.375, True, 1.25, 1.6, 1.4),
+    "overlap 0.5, twice the voxels": QualityLevel(0.5, True, 1.25, 2.0, 2.0),
+    "overlap 0.25, twice the voxels": QualityLevel(0.25, True, 1.25, 2.0, 2.0),
+    "overlap 0.5, windows up to 1.5 times as long": QualityLevel(0.5, True, 1.5, 3.4, 3.4),
+    "overlap 0.25, windows up to 1.5 times as long": QualityLevel(0.25, True, 1.5, 3.4, 3.4),
 }
 FIELDS = ("network", "scan", "setting", "dsc", "agreement", "calls", "window", "voxels", "body_voxels")
 FIELDS += ("seconds", "network_s")
@@ -82,8 +82,7 @@ def planned(scan: Volume, spacing: float, patch: int) -> Iterable[tuple[str, int
         size, windows = trained, plan_windows(grid.shape, trained, level.overlap)
         if level.fitted:
             shared = shared_voxels(trained, level.overlap)
-            limits = {"growth": level.growth, "bulk": level.bulk}
-            size = best_window(grid.shape, trained, shared, extent, **limits, divisor=8)
+            size = best_window(grid.shape, trained, shared, extent, **level.limits(), divisor=8)
             windows = fitted_windows(grid.shape, size, shared, extent)
             windows = tuple(w for w in windows if body is None or body.touches(w.start, size))
         yield setting, len(windows), len(windows) * prod(size)

@@ -145,13 +145,15 @@ def check_axis(found, low, high, volume, patch, overlap):
         assert found[0][1] <= volume
 
 
-@given(bodies(), st.sampled_from([1.0, 1.25, 1.5, 2.0]), st.sampled_from([1.0, 1.4, 8.0]))
+@given(bodies(), st.sampled_from([1.0, 1.25, 1.5, 2.0]), st.sampled_from([(1.0, 1.0), (1.6, 1.2), (8.0, 8.0)]))
 @settings(max_examples=60, deadline=None)
-def test_a_grown_window_is_allowed_and_never_more_work(drawn, growth, bulk):
+def test_a_grown_window_is_allowed_and_never_more_work(drawn, growth, bulks):
     mask, patch, overlap, divisor = drawn
     extent = body_of(mask).extent
     shared = shared_voxels(patch, overlap)
-    window = best_window(mask.shape, patch, shared, extent, growth=growth, bulk=bulk, divisor=divisor)
+    window = best_window(
+        mask.shape, patch, shared, extent, growth=growth, bulk=bulks[0], lone_bulk=bulks[1], divisor=divisor
+    )
 
     def work(size):
         return len(fitted_windows(mask.shape, size, shared, extent)) * np.prod(size)
@@ -163,7 +165,13 @@ def test_a_grown_window_is_allowed_and_never_more_work(drawn, growth, bulk):
         assert trained <= size <= growth * trained
         assert size % divisor == 0
     others = [range(p, int(growth * p) + 1, divisor) for p in patch]
-    allowed = [size for size in product(*others) if np.prod(size) <= bulk * np.prod(patch)]
+    body = [high - low for low, high in extent(0, mask.shape[2])]
+
+    def fits(size):
+        alone = any(n <= long and n > trained for n, long, trained in zip(body, size, patch, strict=True))
+        return np.prod(size) <= bulks[alone] * np.prod(patch)
+
+    allowed = [size for size in product(*others) if fits(size)]
     assert window in allowed
     assert work(window) == min(work(size) for size in allowed)
 

@@ -274,8 +274,7 @@ class Predictor:
         extent = body.extent if body is not None else whole(shape)
         level, shared = self._level, shared_voxels(patch, self._overlap)
         for share in (1.0, 0.5, 0.0) if level.growth > 1 else (0.0,):
-            growth, bulk = (1 + share * (most - 1) for most in (level.growth, level.bulk))
-            size = best_window(shape, patch, shared, extent, growth=growth, bulk=bulk, divisor=self._step)
+            size = best_window(shape, patch, shared, extent, **level.limits(share), divisor=self._step)
             windows = fitted_windows(shape, size, shared, extent, mirror=self._flip)
             kept = [w for w in windows if body is None or body.touches(w.start, size)]
             layout = SlabLayout(shape, size, kept)

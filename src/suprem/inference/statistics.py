@@ -119,11 +119,10 @@ def measure(
     extents = [np.zeros(mask.shape[axis], dtype=bool) for axis in order[1:]]
     planes = []
     for index, (plane, values) in enumerate(zip(mask.transpose(order), scan.array.transpose(order), strict=True)):
-        rows = plane.any(axis=1)
-        if not rows.any():
+        if not plane.any():  # a whole plane is looked through much faster than its rows, and most are empty
             continue
         planes.append(index)
-        extents[0] |= rows
+        extents[0] |= plane.any(axis=1)
         extents[1] |= plane.any(axis=0)
         sums.add(values[plane])
     ml = sums.count * abs(float(np.linalg.det(scan.affine[:3, :3]))) / 1000.0

@@ -190,6 +190,7 @@ def best_window(
     *,
     growth: float,
     bulk: float,
+    lone_bulk: float,
     divisor: int,
 ) -> tuple[int, int, int]:
     """The window with which :func:`fitted_windows` puts the fewest voxels through a network; of equals the smallest.
@@ -201,15 +202,18 @@ def best_window(
         extent: where the body is.
         growth: how many times longer a window may be along each axis, at least 1.
         bulk: how many times as many voxels it may have, at least 1.
+        lone_bulk: the same of a window that covers the body alone along an axis where the smallest does not.
         divisor: sizes must be multiples of this.
     """
+    whole_body = [high - low for low, high in extent(0, shape[2])]
     xs, ys, zs = (range(patch, int(patch * growth) + 1, divisor) for patch in patch_size)
-    most = bulk * math.prod(patch_size)
+    volume = math.prod(patch_size)
     best: tuple[int, tuple[int, int, int]] | None = None
     for z in zs:
         layers = [[high - low for low, high in plane] for _, plane in _layers(shape, z, shared[2], extent)]
         for x, y in product(xs, ys):
-            if x * y * z > most:
+            alone = any(patch < size <= n for size, n, patch in zip(whole_body, (x, y, z), patch_size, strict=True))
+            if x * y * z > volume * (lone_bulk if alone else bulk):
                 continue
             count = sum(_count(width, x, shared[0]) * _count(depth, y, shared[1]) for width, depth in layers)
             found = (count * x * y * z, (x, y, z))
