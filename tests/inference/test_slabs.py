@@ -14,7 +14,7 @@ CASES = [
 ]
 
 
-def blend(shape, patch, windows, batch, dtype=torch.float32, channels=2):
+def blend(shape, patch, windows, batch, dtype=torch.float32, channels=2, order=torch.contiguous_format):
     """Runs the accumulator on random outputs; returns sums, weights, how often each voxel came, and the peak."""
     layout = SlabLayout(shape, patch, windows)
     importance = importance_map(patch)
@@ -26,7 +26,8 @@ def blend(shape, patch, windows, batch, dtype=torch.float32, channels=2):
     done = peak = 0
     for group in in_batches(windows, batch):
         for window in group:
-            accumulator.add(window, outputs[window].clone())
+            output = outputs[window].clone()[None].to(memory_format=order)[0]
+            accumulator.add(window, output)
         done += len(group)
         peak = max(peak, sum(w.numel() for _, w in accumulator._open.values()))
         for cell in accumulator.close(done):
@@ -60,6 +61,18 @@ def test_cells_sum_every_window_once(shape, patch, overlap, mirror, batch):
     np.testing.assert_allclose(weights, expected_weights, rtol=1e-5)
     assert (visits == 1).all()
     assert layout.peak_voxels(batch) == peak
+
+
+@pytest.mark.parametrize("cached", [1, 2000, 2**20])
+@pytest.mark.parametrize("channels", [1, 2, 40])
+def test_the_order_of_an_output_s_numbers_does_not_matter(monkeypatch, channels, cached):
+    shape, patch = (37, 16, 61), (16, 24, 16)
+    windows = plan_windows(shape, patch, 0.25)
+    _, _, wanted, _, _, _ = blend(shape, patch, windows, 2, channels=channels)
+    monkeypatch.setattr("suprem.inference.slabs._CACHED", cached)
+    for order in (torch.contiguous_format, torch.channels_last_3d):
+        _, _, values, _, _, _ = blend(shape, patch, windows, 2, channels=channels, order=order)
+        assert torch.equal(values, wanted)
 
 
 def test_windows_left_out_leave_their_cells_out():
