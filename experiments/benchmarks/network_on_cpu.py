@@ -1,6 +1,6 @@
 """One window through a network on a CPU: as torch runs it, with suprem's functions, and with large pages as well.
 
-    python experiments/benchmarks/network_on_cpu.py           # ten minutes, one thread
+    python experiments/benchmarks/network_on_cpu.py           # a quarter of an hour, one thread
     python experiments/benchmarks/network_on_cpu.py --quick   # the bundled network on a tiny window
 
 Weights are random, since time does not depend on them. Every result is asserted to equal torch's. Large pages are what
