@@ -53,11 +53,6 @@ def faster_on(device: torch.device) -> AbstractContextManager[object]:
     return FasterOnCpu() if device.type == "cpu" else nullcontext()
 
 
-def _by_voxel(values: torch.Tensor) -> torch.Tensor:
-    """Channels-last (N, C, X, Y, Z) as (N, V, C), without a copy."""
-    return values.permute(0, 2, 3, 4, 1).flatten(1, 3)
-
-
 def _suits(values: torch.Tensor) -> bool:
     alike = values.ndim == 5 and values.dtype == torch.float32 and values.device.type == "cpu"
     return alike and not torch.is_autocast_enabled("cpu")
@@ -167,7 +162,7 @@ def _moments(image: torch.Tensor, channels: int, groups: int) -> tuple[torch.Ten
 
 def _rows(values: torch.Tensor) -> torch.Tensor:
     """Channels-last (N, C, X, Y, Z) as (N, rows, many times C), without a copy; short rows would be slow to scale."""
-    flat = _by_voxel(values)
+    flat = values.permute(0, 2, 3, 4, 1).flatten(1, 3)
     along = math.gcd(flat.shape[1], max(1, _ROW // values.shape[1]))
     return flat.view(len(flat), -1, along * values.shape[1])
 

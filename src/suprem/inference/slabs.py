@@ -14,8 +14,6 @@ __all__ = ["Cell", "SlabAccumulator", "SlabLayout"]
 
 _CACHED = 2**20
 """How many values of an output are worked on at a time on a CPU."""
-_FEW_CHANNELS = 32
-"""Up to so many, a product with the identity is a quicker copy into another order than torch's own (measured)."""
 
 
 class Cell(NamedTuple):
@@ -105,13 +103,10 @@ def _covered(edges: list[int], start: int, patch: int) -> range:
 
 def _channel_by_channel(part: torch.Tensor, buffer: torch.Tensor) -> torch.Tensor:
     """Some layers of an output, (C, s, y, z), each channel by itself; in the buffer where its channels are last."""
-    if part.is_cuda or len(part) == 1 or part.stride(0) != 1:
+    if part.stride(0) != 1:
         return part
     found = buffer[: part.numel()].view(part.shape)
-    if len(part) <= _FEW_CHANNELS:
-        torch.mm(torch.eye(len(part)), part.flatten(1), out=found.flatten(1))
-    else:
-        found.flatten(1).copy_(part.permute(1, 2, 3, 0).flatten(0, 2).t())  # which torch does block by block
+    found.flatten(1).copy_(part.flatten(1))  # of two dimensions torch copies block by block
     return found
 
 
@@ -159,7 +154,7 @@ class SlabAccumulator:
             pieces.append((values[:, :, y], source))
         # What is worked on stays in the cache of a CPU; a GPU is called as rarely as can be.
         step = size[0] if output.is_cuda else max(1, _CACHED // output[:, 0].numel())
-        buffer = torch.empty(0 if output.is_cuda else output[:, :step].numel())
+        buffer = output.new_empty(output[:, :step].numel() if output.stride(0) == 1 else 0)
         for first in range(0, size[0], step):
             part = _channel_by_channel(output[:, first : first + step], buffer)
             part *= self._importance[first : first + step]
