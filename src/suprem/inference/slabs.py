@@ -14,6 +14,8 @@ __all__ = ["Cell", "SlabAccumulator", "SlabLayout"]
 
 _CACHED = 2**20
 """How many values of an output are worked on at a time on a CPU."""
+_FEW_CHANNELS = 16
+"""Up to so many, a product with the identity is a quicker copy into another order than torch's own; 32 are too many."""
 
 
 class Cell(NamedTuple):
@@ -106,7 +108,10 @@ def _channel_by_channel(part: torch.Tensor, buffer: torch.Tensor) -> torch.Tenso
     if part.stride(0) != 1:
         return part
     found = buffer[: part.numel()].view(part.shape)
-    found.flatten(1).copy_(part.flatten(1))  # of two dimensions torch copies block by block
+    if len(part) <= _FEW_CHANNELS and not part.is_cuda:
+        torch.mm(torch.eye(len(part)), part.flatten(1), out=found.flatten(1))
+    else:
+        found.flatten(1).copy_(part.flatten(1))  # of two dimensions torch copies block by block
     return found
 
 
