@@ -5,9 +5,10 @@
 
 Everything but the network is measured: two convolutions of one voxel, 16 channels between them, 25 classes. The CT is a
 phantom of 512 x 512 x 300 voxels of about 0.75 x 0.75 x 1.5 mm, in LPS; windows of 96 voxels at 1.5 mm, overlap 0.5,
-one thread for everybody. Time begins after imports and loading. suprem writes 25 masks, a combined label map,
-statistics, a preview and a manifest. MONAI's pipeline is LoadImaged, Orientationd, Spacingd, ScaleIntensityRanged,
-CropForegroundd, `sliding_window_inference` with Gaussian weights, sigmoid, threshold, and then
+torch has one thread for everybody. Time begins after imports and loading. suprem writes 25 masks in as many threads as
+there are processors (four at most), a combined label map, statistics, a preview and a manifest. MONAI's pipeline is
+LoadImaged, Orientationd, Spacingd, ScaleIntensityRanged, CropForegroundd, `sliding_window_inference` with Gaussian
+weights, sigmoid, threshold, and then
 
 - "per class": one Invertd and one file by nibabel for each of 25 classes;
 - "combined": one Invertd of the combined map, and from it 26 files by nibabel;

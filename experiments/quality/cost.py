@@ -76,7 +76,7 @@ def looking() -> tuple[str, float, float]:
         combined=lambda _: labels,
         left_out=lambda _: (),
     )
-    for name in ("__init__", "add", "judged"):
+    for name in ("__init__", "looked_at", "judged"):
         timed(QualityCheck, name, seconds)
     with tempfile.TemporaryDirectory() as folder:
         start = time.process_time()

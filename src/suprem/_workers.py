@@ -1,18 +1,75 @@
-"""Work on many items: in this process, in a pool of local processes, or on a Dask cluster."""
+"""Work on many items: in this process, in threads, in a pool of local processes, or on a Dask cluster."""
 
 import multiprocessing
+import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, as_completed, wait
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import TypeVar
 
 from suprem.errors import ConfigurationError, SupremError
 
-__all__ = ["map_unordered"]
+__all__ = ["map_in_order", "map_unordered", "usable_processors"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_CGROUP_CPU = Path("/sys/fs/cgroup/cpu.max")
+
+
+def usable_processors() -> float:
+    """Processors that this process may use: its affinity, and the quota of its container."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    count = float(len(affinity(0)) if affinity else os.cpu_count() or 1)
+    if _CGROUP_CPU.is_file():
+        quota, _, period = _CGROUP_CPU.read_text().partition(" ")
+        if quota != "max":
+            count = min(count, max(1.0, int(quota) / int(period)))
+    return count
+
+
+def map_in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """Calls ``function`` for every item in threads and gives the results in the order of the items.
+
+    Args:
+        function: Whatever releases the interpreter's lock most of the time, as NumPy and compression do.
+        items: What to call it with.
+        threads: 1 works in this thread. No more results exist at a time, where the caller keeps none.
+
+    Raises:
+        ConfigurationError: ``threads`` is below 1.
+
+    Example:
+        >>> list(map_in_order(abs, [-2, 3, -1], threads=2))
+        [2, 3, 1]
+    """
+    if threads < 1:
+        raise ConfigurationError(f"threads is {threads}; at least one is needed.")
+    if threads == 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                ahead.append(pool.submit(function, item))
+                if len(ahead) == threads:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for waiting in ahead:
+                waiting.cancel()
 
 
 def map_unordered(

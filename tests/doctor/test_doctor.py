@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from suprem import _workers
 from suprem._files import parse_size
 from suprem.cli import main
 from suprem.doctor import CHECKS, Diagnosis, Target, _environment, diagnose, exit_code, find_targets
@@ -188,7 +189,7 @@ def test_an_environment_with_defects(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     usage = shutil.disk_usage(tmp_path)._replace(total=64 * 2**20, free=2**20)
     monkeypatch.setenv("SUPREM_CACHE", str(blocked / "cache"))
     monkeypatch.setattr(_environment, "_CGROUP_MEMORY", small)
-    monkeypatch.setattr(_environment, "_CGROUP_CPU", quota)
+    monkeypatch.setattr(_workers, "_CGROUP_CPU", quota)
     monkeypatch.setattr(_environment, "_NVIDIA", driver)
     monkeypatch.setattr(_environment, "_SHARED", tmp_path)
     monkeypatch.setattr(

@@ -5,9 +5,18 @@ import numpy as np
 import pytest
 
 from suprem.errors import ConfigurationError
+from suprem.inference import memory
 from suprem.inference.memory import Demand, PeakMeter, make_plan, resident_bytes
 
 GIB = 2**30
+
+
+@pytest.fixture(autouse=True)
+def four_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans depend on how many there are."""
+    monkeypatch.setattr(memory, "usable_processors", lambda: 4.0)
+
+
 DEMAND = Demand(
     model_shape=(274, 274, 400),
     scan_shape=(512, 512, 600),
@@ -84,7 +93,7 @@ def test_description_adds_up():
 def test_fullest_phase_counts():
     small = dataclasses.replace(DEMAND, window_bytes=2**20, channels=1)
     writing = make_plan(small, None, batches=(1,)).bytes_by_purpose
-    assert "masks on the scan's grid, one at a time" in writing
+    assert "masks on the scan's grid" in writing
     assert "network activations" not in writing
     repaired = make_plan(dataclasses.replace(small, postprocess=True), None, batches=(1,)).bytes_by_purpose
     assert sum(repaired.values()) >= sum(writing.values())
@@ -107,6 +116,21 @@ def test_gpu_holds_what_it_computes_and_falls_back_to_half_precision():
 
 def test_writing_masks_is_counted_where_it_is_the_fullest_moment():
     fine = dataclasses.replace(DEMAND, scan_shape=(600, 600, 300), model_shape=(100, 100, 100), device_free=80 * GIB)
-    purposes = make_plan(fine, None, batches=(1,)).bytes_by_purpose
-    assert purposes["masks on the scan's grid, one at a time"] == 3 * 600 * 600 * 300
-    assert purposes["parts of a mask"] == 5 * 100**3
+    plan = make_plan(fine, None, batches=(1,))
+    scan = 600 * 600 * 300
+    assert plan.writers == 4
+    assert plan.bytes_by_purpose["masks on the scan's grid"] == (3 + 3 * 1.25) * scan
+    assert plan.bytes_by_purpose["parts of a mask"] == 4 * 5 * 100**3
+    larger = make_plan(dataclasses.replace(fine, scan_shape=(600, 600, 600)), None, batches=(1,))
+    assert larger.writers == 2  # a GiB at most
+    least = plan.peak_bytes - 1.25 * scan  # less than one thread fewer takes, because of the reserve
+    fewer = make_plan(fine, int(least), batches=(1,))
+    assert fewer.writers == 3
+    assert fewer.peak_bytes <= least
+    assert make_plan(fine, int(plan.peak_bytes - 3.8 * scan), batches=(1,)).writers == 1
+
+
+def test_no_more_threads_write_than_there_are_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    for processors, writers in ((0.5, 1), (2.0, 2), (64.0, 4)):
+        monkeypatch.setattr(memory, "usable_processors", lambda n=processors: max(1.0, n))
+        assert make_plan(DEMAND, None, batches=(1,)).writers == writers

@@ -4,6 +4,7 @@ import csv
 import errno
 import hashlib
 import json
+import threading
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ class FakeSegmentation:
     undecided_ml: dict[str, float] = field(default_factory=dict)
     alive: list[Any] = field(default_factory=list)
     most_alive: int = 0
+    counting: Any = field(default_factory=threading.Lock)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -42,8 +44,9 @@ class FakeSegmentation:
         if name == self.fail_at:
             raise RuntimeError("stopped on purpose")
         result = self.masks[name].copy()
-        self.alive = [ref for ref in self.alive if ref() is not None] + [weakref.ref(result)]
-        self.most_alive = max(self.most_alive, len(self.alive))
+        with self.counting:
+            self.alive = [ref for ref in self.alive if ref() is not None] + [weakref.ref(result)]
+            self.most_alive = max(self.most_alive, len(self.alive))
         return result
 
     @property
@@ -217,10 +220,21 @@ def test_real_segmentation_on_a_coarser_model_grid(tmp_path: Path, exclusive: bo
     assert np.array_equal(combined, mask * 2)
 
 
-def test_one_mask_at_a_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_no_more_masks_than_threads(tmp_path: Path, threads: int) -> None:
     segmentation = _segmentation()
-    _write(tmp_path / "a", segmentation)
-    assert segmentation.most_alive == 1
+    rows = _write(tmp_path / "a", segmentation, threads=threads)
+    assert 1 <= segmentation.most_alive <= threads
+    assert [row.structure for row in rows] == list(segmentation.masks)
+
+
+def test_files_do_not_depend_on_threads(tmp_path: Path) -> None:
+    written = []
+    for threads in (1, 3):
+        folder = tmp_path / str(threads) / "a"
+        _write(folder, threads=threads)
+        written.append({p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()})
+    assert written[0] == written[1]
 
 
 def test_planes_go_through_the_centre_of_what_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,11 +254,12 @@ def test_planes_go_through_the_centre_of_what_was_found(tmp_path: Path, monkeypa
     assert seen == [tuple(np.rint(np.argwhere(union).mean(axis=0)).astype(int)), (12, 10, 6)]
 
 
-def test_failure_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_failure_leaves_nothing_behind(tmp_path: Path, threads: int) -> None:
     segmentation = _segmentation()
     segmentation.fail_at = "gall_bladder"
     with pytest.raises(RuntimeError, match="on purpose"):
-        _write(tmp_path / "cases" / "a", segmentation)
+        _write(tmp_path / "cases" / "a", segmentation, threads=threads)
     assert [p for p in tmp_path.rglob("*") if p.name != "cases"] == []
 
 

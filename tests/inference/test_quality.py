@@ -48,8 +48,7 @@ def _judged(scan: Volume, masks: dict[str, np.ndarray]) -> list[StructureStatist
     check, rows = QualityCheck(segmentation), []
     for name, mask in masks.items():
         segmentation.set_grid_mask(name, grid.reorientation.apply(mask))
-        rows.append(measure(name, segmentation.mask(name), scan))
-        check.add(rows[-1])
+        rows.append(check.looked_at(measure(name, segmentation.mask(name), scan)))
     return check.judged(rows)
 
 
@@ -96,8 +95,7 @@ def test_masks_are_looked_at_where_they_were_predicted() -> None:
     check, rows = QualityCheck(segmentation), []
     for name, mask in (("liver", liver), ("pancreas", lost)):
         segmentation.set_grid_mask(name, mask)
-        rows.append(measure(name, segmentation.mask(name), scan))
-        check.add(rows[-1])
+        rows.append(check.looked_at(measure(name, segmentation.mask(name), scan)))
     found, absent = (row.evidence for row in check.judged(rows))
     assert found is not None
     assert absent is not None

@@ -9,6 +9,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from suprem._files import check_writable
+from suprem._workers import usable_processors
 from suprem.doctor.tables import ENVIRONMENT_CHECKS
 from suprem.errors import OutputError
 from suprem.inference._manifest import versions
@@ -23,7 +24,6 @@ _SHARED_BYTES = 256 * 2**20
 _DEFAULT_RAM = 4 * _GIB
 _HUB_SECONDS = 3.0
 _SHARED = Path("/dev/shm")  # noqa: S108 (nothing is written there)
-_CGROUP_CPU = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
 _NVIDIA = Path("/proc/driver/nvidia/version")
 
@@ -72,17 +72,6 @@ def _processors() -> Iterator[Symptom]:
         yield _symptom("gpu-unused", f"An NVIDIA driver is loaded, but torch {torch.__version__} finds no GPU.")
     else:
         yield _symptom("gpu", f"No GPU: networks run on the CPU with {threads} threads.")
-
-
-def usable_processors() -> float:
-    """Processors that this process may use: its affinity, and the quota of its container."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
-    count = float(len(affinity(0)) if affinity else os.cpu_count() or 1)
-    if _CGROUP_CPU.is_file():
-        quota, _, period = _CGROUP_CPU.read_text().partition(" ")
-        if quota != "max":
-            count = min(count, max(1.0, int(quota) / int(period)))
-    return count
 
 
 def usable_memory() -> int | None:

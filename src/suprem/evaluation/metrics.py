@@ -4,7 +4,6 @@ Definitions, conventions and where other packages differ are explained in ``docs
 """
 
 import math
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from suprem._workers import usable_processors
 from suprem.errors import ConfigurationError
 from suprem.evaluation._cells import Spacing, cell_areas
 from suprem.evaluation._surface import Surface, box_of, profile, slowest_first, surfaces_of
@@ -169,7 +169,7 @@ def compare_labels(
     _check(prediction, reference, spacing_mm, tolerances_mm, empty, threads)
     labels, spacing = list(tolerances_mm), (float(spacing_mm[0]), float(spacing_mm[1]), float(spacing_mm[2]))
     numbers, maps = dict(zip(labels, labels, strict=True)), [prediction, reference]
-    with ThreadPoolExecutor(threads or (1 if prediction.size < _SMALL else _cores())) as pool:
+    with ThreadPoolExecutor(threads or (1 if prediction.size < _SMALL else int(usable_processors()))) as pool:
         if not prediction.dtype == reference.dtype == np.uint8 or max(labels, default=0) > np.iinfo(np.uint8).max:
             numbers = {label: number for number, label in enumerate(labels, 1)}
             maps = list(pool.map(lambda array: _numbered(array, labels), maps))
@@ -205,11 +205,6 @@ def _check(
         raise ConfigurationError(f"empty is {empty!r}; it must be one of {', '.join(map(repr, EMPTY_CONVENTIONS))}.")
     if threads is not None and threads < 1:
         raise ConfigurationError(f"threads is {threads}; at least one is needed.")
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _numbered(array: npt.NDArray[Any], labels: list[int]) -> npt.NDArray[Any]:

@@ -209,6 +209,7 @@ class Run:
                 overwrite=self._options.overwrite or self._options.resume,
                 extra=self._dicom_seg(loaded.series, segmentation),
                 report=self._options.report(segmentation.scan) if self._options.report else None,
+                threads=segmentation.info["plan"]["writers"],
             )
         except Exception as error:  # as above
             return self._failure(scan, error)

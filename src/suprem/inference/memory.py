@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from suprem._files import parse_size
+from suprem._workers import usable_processors
 from suprem.errors import ConfigurationError
 
 __all__ = [
@@ -41,10 +42,13 @@ INTERPOLATED_SLICES = 32
 _STATM = Path("/proc/self/statm")
 _GIB = 2**30
 _DTYPES = ("float32", "float16")  # of the accumulators, the best first
-# Copies of a scan-sized mask that exist while one is made, measured and written (bytes per scan voxel, measured).
-_WRITE_BYTES = 3.0
-# A mask and the numbers of its parts, for the quality flags (bytes per model voxel).
+# Copies of a scan-sized mask that exist while one is made, measured and written (bytes per scan voxel, measured), and
+# what each further thread adds that does the same.
+_WRITE_BYTES, _MORE_WRITE_BYTES = 3.0, 1.25
+# A mask and the numbers of its parts, for the quality flags (bytes per model voxel and thread).
 _QUALITY_BYTES = 5.0
+_MOST_WRITERS = 4
+_WRITERS_BYTES = 2**30  # threads that write may take so much, or as much as another phase does
 # Component labels, distances and masks of the post-processing (bytes per model voxel, measured).
 _POSTPROCESS_BYTES = 14.0
 # What allocators keep and thread stacks take beyond the arrays that are counted.
@@ -167,6 +171,7 @@ class Plan:
         skipped: windows left out because they lie outside the body.
         limit: the memory allowed, ``None`` for no limit.
         bytes_by_purpose: memory of the process at its fullest moment, by what it is for.
+        writers: masks that are made and compressed side by side, each in a thread.
         device_bytes: memory on the GPU beyond the weights, 0 on a CPU.
     """
 
@@ -180,12 +185,13 @@ class Plan:
     skipped: int
     limit: int | None
     bytes_by_purpose: Mapping[str, int]
+    writers: int = 1
     device_bytes: int = 0
 
     @property
     def peak_bytes(self) -> int:
         """The most memory the process should ever have."""
-        return sum(self.bytes_by_purpose.values())
+        return _bytes(self.bytes_by_purpose)
 
     def describe(self) -> str:
         """The plan in words, one purpose per line, sizes in GiB."""
@@ -207,6 +213,7 @@ class Plan:
             "dtype": self.dtype,
             "blends": self.blends,
             "channels": self.channels,
+            "writers": self.writers,
             "limit_bytes": self.limit,
             "expected_bytes": self.peak_bytes,
             "device_bytes": self.device_bytes,
@@ -275,20 +282,14 @@ def _plan(demand: Demand, dtype: str, batch: int, limit: int | None) -> Plan:
     phases: tuple[dict[str, int], ...] = (
         {**_streaming(demand, height), **({} if on_gpu else computing)},
         {"post-processing": int(_POSTPROCESS_BYTES * prod(demand.model_shape) * demand.postprocess)},
-        {
-            "masks on the scan's grid, one at a time": int(_WRITE_BYTES * prod(demand.scan_shape)),
-            "parts of a mask": int(_QUALITY_BYTES * prod(demand.model_shape)),
-        },
     )
-    weights = 0 if on_gpu else demand.weights_bytes
-    purposes = {
-        "Python, torch and other libraries": max(0, demand.in_use - demand.scan_bytes - weights),
-        "network weights": weights,
-        "scan": demand.scan_bytes,
-        "labels": demand.label_bytes,
-        **max(phases, key=lambda phase: sum(phase.values())),
-    }
-    purposes["reserve for the allocator"] = _RESERVE + int(_RESERVE_FRACTION * sum(purposes.values()))
+    fullest = max(phases, key=_bytes)
+    for writers in range(min(_MOST_WRITERS, int(usable_processors())), 0, -1):
+        writing = _writing(demand, writers)
+        purposes = _purposes(demand, max(fullest, writing, key=_bytes))
+        affordable = _bytes(writing) <= max(_bytes(fullest), _WRITERS_BYTES)
+        if affordable and (limit is None or _bytes(purposes) <= limit):
+            break
     return Plan(
         slab_height=height,
         window_batch=batch,
@@ -300,8 +301,35 @@ def _plan(demand: Demand, dtype: str, batch: int, limit: int | None) -> Plan:
         skipped=demand.skipped,
         limit=limit,
         bytes_by_purpose=purposes,
+        writers=writers,
         device_bytes=sum(computing.values()) + DEVICE_CHUNK_BYTES + demand.device_resident if on_gpu else 0,
     )
+
+
+def _bytes(purposes: Mapping[str, int]) -> int:
+    return sum(purposes.values())
+
+
+def _purposes(demand: Demand, fullest: Mapping[str, int]) -> dict[str, int]:
+    """What there is all the time, the phase that takes most, and a reserve."""
+    weights = demand.weights_bytes if demand.device_free is None else 0
+    purposes = {
+        "Python, torch and other libraries": max(0, demand.in_use - demand.scan_bytes - weights),
+        "network weights": weights,
+        "scan": demand.scan_bytes,
+        "labels": demand.label_bytes,
+        **fullest,
+    }
+    return {**purposes, "reserve for the allocator": _RESERVE + int(_RESERVE_FRACTION * _bytes(purposes))}
+
+
+def _writing(demand: Demand, writers: int) -> dict[str, int]:
+    """What masks take on their way into files."""
+    per_voxel = _WRITE_BYTES + (writers - 1) * _MORE_WRITE_BYTES
+    return {
+        "masks on the scan's grid": int(per_voxel * prod(demand.scan_shape)),
+        "parts of a mask": int(writers * _QUALITY_BYTES * prod(demand.model_shape)),
+    }
 
 
 def _streaming(demand: Demand, height: int) -> dict[str, int]:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from suprem._files import atomic_folder, sha256_file
+from suprem._workers import map_in_order
 from suprem.errors import ConfigurationError
 from suprem.inference._quality import QualityCheck
 from suprem.inference.preview import Preview
@@ -50,13 +51,14 @@ def write_case(
     overwrite: bool = False,
     extra: Callable[[Path], None] | None = None,
     report: CasePage | None = None,
+    threads: int = 1,
 ) -> tuple[StructureStatistics, ...]:
     """Writes the results of one scan: all of them, or nothing.
 
     The folder holds ``segmentations/<name>.nii.gz`` (uint8, 0 and 1) for every predicted structure, empty ones too,
     ``combined_labels.nii.gz`` in the numbering of ``label_space`` (named in its header), ``statistics.csv`` and
     ``statistics.json`` (both with quality flags), ``preview.png`` and ``manifest.json``. All images lie on the grid of
-    the scanner. One mask is in memory at a time.
+    the scanner. No more masks than ``threads`` are in memory at a time.
 
     Args:
         segmentation: What was predicted.
@@ -67,6 +69,7 @@ def write_case(
         overwrite: Replace an existing folder, once the new one is complete.
         extra: Called with the folder under construction, to add files of other formats.
         report: Is given every mask, and writes ``report.html``.
+        threads: Masks that are made, measured and compressed side by side; files do not depend on it.
 
     Returns:
         The measurements, in the order of the predicted classes.
@@ -81,15 +84,18 @@ def write_case(
         preview = Preview(segmentation.scan, _write_combined(segmentation, target, label_space))
         numbers = {name: number for number, name in label_space.numbers.items()}
         check = QualityCheck(segmentation)
-        rows = []
-        for name, file_name in names.items():
+
+        def written(name: str) -> tuple[StructureStatistics, npt.NDArray[np.bool_]]:
             mask = segmentation.mask(name)
-            _write_mask(segmentation.scan, mask, target / "segmentations" / f"{file_name}.nii.gz", name)
-            rows.append(measure(name, mask, segmentation.scan, numbers.get(name)))
-            check.add(rows[-1])
-            preview.add(name, mask)
+            _write_mask(segmentation.scan, mask, target / "segmentations" / f"{names[name]}.nii.gz", name)
+            return check.looked_at(measure(name, mask, segmentation.scan, numbers.get(name))), mask
+
+        rows = []
+        for row, mask in map_in_order(written, names, threads):
+            rows.append(row)
+            preview.add(row.structure, mask)
             if report is not None:
-                report.add(name, mask)
+                report.add(row.structure, mask)
             del mask
         rows = check.judged(rows)
         _write_statistics(target, rows, label_space)
