@@ -119,10 +119,23 @@ def copied(done: Path, target: Path) -> Path:
 def test_resume_does_nothing(done: Path, predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = copied(done, tmp_path) / "out"  # the manifest of the run is written anew
     before = snapshot(out / "a") | snapshot(out / "b")
+    first = json.loads((out / "manifest.json").read_text())["cases"]
     monkeypatch.setattr(predictor, "predict", lambda *_: pytest.fail("nothing is to be predicted"))
     result = predict_folder(find_scans(tmp_path / "in"), predictor, out, resume=True)
     assert statuses(result) == {"a": "skipped", "b": "skipped"}
     assert snapshot(out / "a") | snapshot(out / "b") == before
+    again = json.loads((out / "manifest.json").read_text())["cases"]
+    assert [(case["found"], case["flags"]) for case in again] == [(case["found"], case["flags"]) for case in first]
+
+
+@pytest.mark.usefixtures("quick")
+def test_resume_redoes_a_case_whose_statistics_are_damaged(done: Path, predictor: Predictor, tmp_path: Path) -> None:
+    path = copied(done, tmp_path) / "out" / "a" / "statistics.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9] + b"\0" * 9)  # as long as it was
+    result = predict_folder(find_scans(tmp_path / "in"), predictor, tmp_path / "out", resume=True)
+    assert statuses(result) == {"a": "done", "b": "skipped"}
+    assert path.read_bytes() == whole
 
 
 @pytest.mark.usefixtures("quick")

@@ -27,6 +27,7 @@ from suprem.inference._manifest import (
 from suprem.inference.dicom_seg import write_dicom_seg
 from suprem.inference.outputs import REPORT, CasePage, write_case
 from suprem.inference.results import CaseResult, Reporter, RunResult
+from suprem.inference.statistics import found_in
 from suprem.labels import LabelSpace
 from suprem.volumes.dicom import Series, select_series
 from suprem.volumes.geometry import Volume
@@ -60,16 +61,16 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class _Loaded:
-    """A scan in memory, or the result of an earlier run that can stand."""
+    """A scan in memory."""
 
     scan: ScanInput
     started: float
-    volume: Volume | None = None
-    series: Series | None = None
-    sha256: str = ""
-    read_seconds: float = 0.0
-    check_seconds: float = 0.0
-    symptoms: tuple[Symptom, ...] = ()
+    volume: Volume
+    series: Series | None
+    sha256: str
+    read_seconds: float
+    check_seconds: float
+    symptoms: tuple[Symptom, ...]
 
 
 class Run:
@@ -85,7 +86,7 @@ class Run:
             "series": options.series,
         }
         self._results: list[CaseResult] = []
-        self._reading: deque[tuple[ScanInput, Future[_Loaded]]] = deque()
+        self._reading: deque[tuple[ScanInput, Future[_Loaded | CaseResult]]] = deque()
         self._writing: set[Future[CaseResult]] = set()
         self._waiting: Iterator[ScanInput] = iter(())
 
@@ -133,8 +134,8 @@ class Run:
 
         try:
             loaded = future.result()
-            if loaded.volume is None:
-                self._end(CaseResult(scan.case_id, str(scan.path), "skipped", str(self._options.output / scan.case_id)))
+            if isinstance(loaded, CaseResult):
+                self._end(loaded)
                 return
             self._reporter.started(scan)
             self._reporter.checked(scan, loaded.symptoms)
@@ -150,8 +151,8 @@ class Run:
         self._results.append(result)
         self._reporter.ended(result)
 
-    def _read(self, scan: ScanInput) -> _Loaded:
-        """Runs in a worker thread, as :meth:`_write` does."""
+    def _read(self, scan: ScanInput) -> _Loaded | CaseResult:
+        """A scan, or what an earlier run has made of it; runs in a worker thread, as :meth:`_write` does."""
         started = time.perf_counter()
         target = self._options.output / scan.case_id
         if scan.path.resolve().is_relative_to(target.resolve()):
@@ -160,8 +161,9 @@ class Run:
         wanted = self._options.series if scan.kind == "dicom" else None
         series = select_series(scan.path, wanted) if scan.kind == "dicom" else None
         sha256 = input_sha256(scan, series)
-        if self._can_stand(target, sha256):
-            return _Loaded(scan, started)
+        earlier = self._earlier(scan, target, sha256)
+        if earlier is not None:
+            return earlier
         volume = read_ct(scan.path, series=wanted)
         read = time.perf_counter()
         symptoms = check_scan(volume)
@@ -176,14 +178,21 @@ class Run:
         if not (self._options.resume or self._options.overwrite):
             raise OutputError(f"{target} already exists; use --resume to keep it, or --overwrite to replace it.")
 
-    def _can_stand(self, target: Path, sha256: str) -> bool:
+    def _earlier(self, scan: ScanInput, target: Path, sha256: str) -> CaseResult | None:
+        """What an earlier run has made of a scan, if it can stand."""
         manifest = read_manifest(target)
         if manifest is None or not self._options.resume:
-            return False
+            return None
         changed = difference(manifest, sha256=sha256, model=self._model, settings=self._settings)
         if changed and not self._options.overwrite:
             raise OutputError(f"{target} was made {changed}; use --overwrite to replace it, or another output folder.")
-        return not changed and is_complete(manifest, target, (REPORT,) if self._options.report else ())
+        if changed or not is_complete(manifest, target, (REPORT,) if self._options.report else ()):
+            return None
+        try:
+            found, flags = found_in((target / "statistics.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # damaged: it is made again
+            return None
+        return CaseResult(scan.case_id, str(scan.path), "skipped", str(target), found=found, flags=flags)
 
     def _write(self, loaded: _Loaded, segmentation: "Segmentation") -> CaseResult:
         scan = loaded.scan

@@ -13,7 +13,7 @@ from suprem.errors import VolumeError
 from suprem.quality import Evidence, Finding
 from suprem.volumes.geometry import Volume
 
-__all__ = ["StructureStatistics", "measure", "to_csv", "to_json"]
+__all__ = ["StructureStatistics", "found_in", "measure", "to_csv", "to_json"]
 
 _FACES = {
     "R": ("left", "right"),
@@ -211,3 +211,18 @@ def to_json(rows: Sequence[StructureStatistics], label_space: str) -> str:
     ]
     content = {"label_space": label_space, "meaning": _MEANING, "structures": structures}
     return json.dumps(content, indent=2) + "\n"
+
+
+def found_in(text: str) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Structures with at least one voxel, and the flags of those that have some, from what :func:`to_json` has made.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        structures = json.loads(text)["structures"]
+        found = tuple(str(one["structure"]) for one in structures if not one["empty"])
+        flags = {str(one["structure"]): tuple(str(f["flag"]) for f in one["flags"]) for one in structures}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no statistics of structures: {error!r}") from error
+    return found, {name: own for name, own in flags.items() if own}
