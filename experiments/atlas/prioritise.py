@@ -354,7 +354,7 @@ def write(path: Path, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Non
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--first", type=int, default=8000, help="seed of the first phantom")
+    parser.add_argument("--first", type=int, default=10000, help="seed of the first phantom")
     parser.add_argument("--cases", type=int, default=60, help="number of phantoms")
     parser.add_argument("--draws", type=int, default=10, help="times that errors are planted")
     parser.add_argument("--jobs", type=int, default=1, help="local processes")

@@ -33,20 +33,20 @@ def test_planted_errors_come_first(atlas: Atlas) -> None:
     assert worst == {NO_SPLEEN: "spleen", HOLE: "liver"}
     reasons = {region.case: region.reason for region in read_regions(folder) if region.importance > 0}
     assert reasons[NO_SPLEEN] == "3 of 3 models see spleen here, the label does not"
-    assert reasons[HOLE] == "1 of 3 models sees liver here, the label does not"
+    assert reasons[HOLE] == "the label of liver has a cavity; 1 of 3 models sees liver here"
     (region,) = [r for r in report.regions if r.case == HOLE]
     assert (24 <= region.x < 32, 8 <= region.y < 15, 7 <= region.z < 14) == (True, True, True)
     (absent,) = [r for r in report.regions if r.case == NEVER and r.structure == "spleen"]
     assert absent.reason == "nobody sees spleen, which most cases have; it should be about here"
     assert organs(6)["spleen"][absent.x, absent.y, absent.z]
     attention = read_attention(folder, HOLE, SHAPE)
-    assert attention[region.x, region.y, region.z] == 183  # 255 * 4 * the variance of 0.95, 0.05 and 0.05
+    assert attention[region.x, region.y, region.z] == 255  # a cavity; by consistency alone it would be 183
     (event,) = atlas.journal.events("priority")
     assert (event.facts["round"], event.facts["cases"], event.facts["reviewed"]) == (1, 11, 1)
 
 
 def test_an_exchanged_structure_is_a_region_where_it_lies(atlas: Atlas) -> None:
-    spleen = StructureScores(0.0, 0.0, 0.0, {LABELS: 30.0}, (8.6, 10.2, 99.0))
+    spleen = StructureScores(0.0, 0.0, 0.0, 0.0, {LABELS: 30.0}, (8.6, 10.2, 99.0))
     found = Importance(4.0, {}, {"spleen": 4.0}, (), ("spleen",))
     (region,) = module._surprises(atlas, HOLE, found, {HOLE: {"spleen": spleen}})
     assert (region.x, region.y, region.z, region.volume_ml, region.importance) == (9, 10, SHAPE[2] - 1, 30.0, 4.0)
@@ -131,10 +131,12 @@ def test_bad_arguments(atlas: Atlas, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_weights_change_the_ranking_only(atlas: Atlas) -> None:
     prioritise(atlas)
-    report = prioritise(atlas, weights=Weights(0.0, 2.0, 0.0))
-    assert report.scored == ()
-    (row,) = [row for row in report.ranking if row.case == HOLE]
-    assert row.importance == pytest.approx(2 * row.consistency)
+    reports = [prioritise(atlas, weights=Weights(0.0, weight, 0.0)) for weight in (1.0, 2.0)]
+    assert reports[0].scored == reports[1].scored == ()
+    once, twice = (row for report in reports for row in report.ranking if row.case == HOLE)
+    assert once.consistency == twice.consistency > 0
+    # Squares add up, and what the hole adds as a cavity has no weight.
+    assert twice.importance**2 - once.importance**2 == pytest.approx(3 * once.consistency**2)
 
 
 def test_jobs(atlas: Atlas, tmp_path: Path) -> None:

@@ -227,7 +227,7 @@ def test_robust_z() -> None:
 
 
 def _scores(consistency: float, *, present: bool = True) -> StructureScores:
-    return StructureScores(0.0, consistency, 0.0, {LABELS: 30.0 if present else 0.0})
+    return StructureScores(0.0, consistency, 0.0, 0.0, {LABELS: 30.0 if present else 0.0})
 
 
 def test_large_and_fuzzy_structures_do_not_lead() -> None:
@@ -253,7 +253,7 @@ def test_absent_where_it_is_common() -> None:
 def test_exchanged_sides() -> None:
     def case(right: float, left: float) -> dict[str, StructureScores]:
         places = {"kidney_right": right, "kidney_left": left, "my organ_left": 3.0}
-        return {name: StructureScores(0, 0, 0, {LABELS: 30.0}, (x, 5.0, 5.0)) for name, x in places.items()}
+        return {name: StructureScores(0, 0, 0, 0, {LABELS: 30.0}, (x, 5.0, 5.0)) for name, x in places.items()}
 
     cases = {f"c{n}": case(20.0 + n, 10.0) for n in range(19)}
     found = importance({**cases, "other": case(10.0, 30.0)})
@@ -268,7 +268,7 @@ def test_where_a_missing_structure_should_be() -> None:
     def case(shift: float, *, present: bool = True) -> dict[str, StructureScores]:
         places = {"liver": (10.0 + shift, 20.0, 30.0), "aorta": (0.0, 5.0 + shift, 0.0), "spleen": (1.0, 2.0, 3.0)}
         gone = () if present else ("spleen",)
-        return {n: StructureScores(0, 0, 0, {}, None if n in gone else p) for n, p in places.items()}
+        return {n: StructureScores(0, 0, 0, 0, {}, None if n in gone else p) for n, p in places.items()}
 
     cases = {"a": case(0.0), "b": case(1.0), "c": case(2.0), "d": case(11.0, present=False)}
     # From the liver the spleen is at -10, -18, -27, from the aorta at 1, -4, 3: the median of a, b and c.
@@ -278,10 +278,22 @@ def test_where_a_missing_structure_should_be() -> None:
 
 
 def test_weights() -> None:
-    cases = {"a": {"liver": _scores(5.0)}, "b": {"liver": StructureScores(5.0, 0.0, 0.0, {})}}
+    cases = {"a": {"liver": _scores(5.0)}, "b": {"liver": StructureScores(5.0, 0.0, 0.0, 0.0, {})}}
     assert importance(cases, Weights(0.0, 1.0, 0.0))["b"].value == 0
     assert importance(cases, Weights(2.0, 1.0, 0.0))["b"].value == 2 * importance(cases)["b"].value
     with pytest.raises(ConfigurationError, match="one must be positive"):
         Weights(0.0, 0.0, 0.0)
     with pytest.raises(ConfigurationError, match="none may be negative"):
         Weights(-1.0, 1.0, 1.0)
+
+
+def test_broken_where_it_is_rare() -> None:
+    def case(liver: float, stomach: float) -> dict[str, StructureScores]:
+        amounts = {"liver": liver, "stomach": stomach}
+        return {name: StructureScores(0, 0, 0, ml, {LABELS: 30.0}) for name, ml in amounts.items()}
+
+    cases = {f"c{n}": case(0.9 * (n == 4), 5.0 * (n % 3 == 0)) for n in range(29)}  # specks, and a common thing
+    found = importance({**cases, "other": case(4.0, 0.0)})
+    assert found["other"].broken == ("liver",)
+    assert found["other"].value == found["other"].structures["liver"] == pytest.approx(np.log2(32 / 2))
+    assert not any(one.value or one.broken for key, one in found.items() if key != "other")

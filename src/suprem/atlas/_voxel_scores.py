@@ -1,4 +1,4 @@
-"""The three scores of one structure in a part of a case, voxel by voxel."""
+"""What voters say of one structure in a part of a case, voxel by voxel: uncertainty, consistency and overlap."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ class Slab:
         """Of one structure, by voter."""
         return {voter: masks[name] for voter, masks in self._masks.items() if name in masks}
 
-    def scores(self, name: str, scale: Scale) -> tuple[Box, list[ByteArray]] | None:
+    def scores(self, name: str, scale: Scale) -> tuple[Box, dict[str, ByteArray]] | None:
         """Uncertainty, consistency and overlap of one structure in a box of the slab; ``None`` where all are 0."""
         masks = self.masks(name)
         values = {m: p.probability(name, self._box) for m, p in self._predictions.items() if name in p.classes}
@@ -117,7 +117,7 @@ class Slab:
             if claim is not None:
                 count.reshape(-1)[claim] += 1
         shared = _opened(np.round(count[box] * (255 / len(masks))).astype(np.uint8), scale.thin)
-        return box, [unsure, apart, shared]
+        return box, {"uncertainty": unsure, "consistency": apart, "overlap": shared}
 
 
 @cache

@@ -21,7 +21,9 @@ in few cases only, so there the deviation is 0 and yet the score is not."""
 _ENOUGH = 8
 """From so many cases on, they say what is usual."""
 _COMMON_BITS = 2.0
-"""What is absent, or exchanged, in more than a quarter of the cases is no surprise."""
+"""What is absent, exchanged, or broken in more than a quarter of the cases is no surprise."""
+_BROKEN_ML = 1.0
+"""Labels with less than this apart or left out are sound."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Importance:
         structures: structure -> importance; the largest first, those without any left out.
         missing: structures that are absent here and present in most cases.
         exchanged: structures that lie on the other side of their counterpart than in most cases.
+        broken: structures with a part apart from the rest, or a cavity, which are sound in most cases.
     """
 
     value: float
@@ -67,6 +70,7 @@ class Importance:
     structures: Mapping[str, float]
     missing: tuple[str, ...]
     exchanged: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
 
 def robust_z(values: Sequence[float] | Floats, among: Floats | None = None, *, floor: float = 0.2) -> Floats:
@@ -105,8 +109,8 @@ def importance(
         weights: Of the three scores.
 
     Example:
-        >>> clean = StructureScores(0.0, 0.0, 0.0, {"labels": 30.0})
-        >>> doubtful = StructureScores(0.0, 4.0, 0.0, {"labels": 30.0})
+        >>> clean = StructureScores(0.0, 0.0, 0.0, 0.0, {"labels": 30.0})
+        >>> doubtful = StructureScores(0.0, 4.0, 0.0, 0.0, {"labels": 30.0})
         >>> found = importance({"a": {"spleen": clean}, "b": {"spleen": doubtful}})
         >>> found["b"].value > found["a"].value, list(found["b"].structures)
         (True, ['spleen'])
@@ -122,23 +126,23 @@ def importance(
         name: {score: robust_z(amounts[score][name], pooled[score], floor=_FLOOR_ML[score]) for score in SCORES}
         for name in names
     }
-    absent = {
-        name: _surprise([found[name].present if name in found else None for found in scores.values()]) for name in names
-    }
-    exchanged = {name: _surprise(_as_usual(scores, name)) for name in names}
+    surprises = [
+        {name: _surprise(usual(scores, name)) for name in names} for usual in (_present, _on_its_side, _in_one_piece)
+    ]
     result = {}
     for i, case in enumerate(cases):
         total = {
             name: math.hypot(
-                *(getattr(weights, score) * z[name][score][i] for score in SCORES), absent[name][i], exchanged[name][i]
+                *(getattr(weights, score) * z[name][score][i] for score in SCORES),
+                *(surprise[name][i] for surprise in surprises),
             )
             for name in names
         }
         own = {score: max((float(z[name][score][i]) for name in names), default=0.0) for score in SCORES}
         order = sorted((name for name in names if total[name] > 0), key=lambda name: -total[name])
-        missing, aside = (tuple(n for n in names if surprise[n][i] > 0) for surprise in (absent, exchanged))
+        odd = [tuple(name for name in names if surprise[name][i] > 0) for surprise in surprises]
         value = max(total.values(), default=0.0)
-        result[case] = Importance(value, own, {name: total[name] for name in order}, missing, aside)
+        result[case] = Importance(value, own, {name: total[name] for name in order}, *odd)
     return result
 
 
@@ -179,7 +183,18 @@ def _amount(scores: StructureScores | None, score: str) -> float:
     return math.nan if scores is None or not scores.seen else float(getattr(scores, f"{score}_ml"))
 
 
-def _as_usual(scores: Mapping[str, Mapping[str, StructureScores]], name: str) -> list[bool | None]:
+def _present(scores: Mapping[str, Mapping[str, StructureScores]], name: str) -> list[bool | None]:
+    """Of each case, whether it has a structure; ``None``: unknown."""
+    return [found[name].present if name in found else None for found in scores.values()]
+
+
+def _in_one_piece(scores: Mapping[str, Mapping[str, StructureScores]], name: str) -> list[bool | None]:
+    """Of each case that has a structure, whether it is sound: no part of it lies apart, and nothing is left out."""
+    known = [found.get(name) for found in scores.values()]
+    return [one.topology_ml < _BROKEN_ML if one is not None and one.present else None for one in known]
+
+
+def _on_its_side(scores: Mapping[str, Mapping[str, StructureScores]], name: str) -> list[bool | None]:
     """Of each case, whether a structure lies on the side of its counterpart where most have it; ``None``: unknown."""
     known = known_name(name)
     partner = mirrored(known) if known in list_structures() else known

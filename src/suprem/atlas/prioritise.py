@@ -19,7 +19,7 @@ from suprem.volumes import _chunks as chunks
 
 __all__ = ["PriorityReport", "PriorityStep", "prioritise", "round_models", "to_review"]
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True)

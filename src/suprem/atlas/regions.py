@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from suprem.atlas.label_set import LabelSet
 from suprem.atlas.predictions import Box, Prediction
-from suprem.atlas.scores import SCORES, CaseScores, related
+from suprem.atlas.scores import CAUSES, CaseScores, related
 
 __all__ = ["FoundRegion", "Votes", "find_regions", "reason"]
 
@@ -96,7 +96,7 @@ def find_regions(
         box: Box = measured["bounding_boxes"][part]
         region = parts[box] == part
         structure = names[int(above[box][region][0]) - 1]
-        cause = SCORES[int(np.bincount(scores.cause[box][region]).argmax()) - 1]
+        cause = CAUSES[int(np.bincount(scores.cause[box][region]).argmax()) - 1]
         x, y, z = _middle(region, box)
         votes = _votes(structure, region, box, predictions, labels, [*names, *beside])
         found.append(
@@ -148,7 +148,7 @@ def reason(structure: str, cause: str, votes: Votes) -> str:
 
     Args:
         structure: What is in doubt.
-        cause: The largest of its scores there.
+        cause: One of :data:`suprem.atlas.scores.CAUSES`, the largest there.
         votes: Who sees it.
 
     Example:
@@ -163,6 +163,9 @@ def reason(structure: str, cause: str, votes: Votes) -> str:
         other = other or votes.label_instead or votes.models_instead
         with_what = f"{name} and {other.replace('_', ' ')}" if other else f"{name} and something else"
         return f"{with_what} are both marked here"
+    if cause == "topology":
+        what = f"this part of {name} lies apart from the rest" if votes.label else f"the label of {name} has a cavity"
+        return f"{what}; {who}"
     if cause == "uncertainty":
         who = "the model is" if votes.models == 1 else "the models are"
         return f"{who} unsure about {name} here, {votes.seeing} of {votes.models} {see} it"

@@ -1,8 +1,8 @@
-"""How doubtful the labels of a case are: uncertainty, consistency and overlap, per structure and voxel.
+"""How doubtful the labels of a case are: uncertainty, consistency and overlap per structure and voxel, and topology.
 
 Who has a say about a structure is called a *voter*: each model that predicts it, and the labels that count now where
 they know it. In a voxel each score lies between 0 and 1; docs/explanation/importance-score.md has the formulae. A case
-is worked on in slabs, so that no array of structures x volume exists.
+is worked on in slabs, and one structure at a time for the topology, so that no array of structures x volume exists.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,16 +13,19 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from suprem.atlas._topology import stray
 from suprem.atlas._voxel_scores import LABELS, Scale, Slab, related
 from suprem.atlas.label_set import LabelSet
 from suprem.atlas.predictions import Box, Prediction
 from suprem.errors import ConfigurationError, VolumeError
 
-__all__ = ["LABELS", "SCORES", "CaseScores", "StructureScores", "related", "score_case"]
+__all__ = ["CAUSES", "LABELS", "SCORES", "CaseScores", "StructureScores", "related", "score_case"]
 
 BoolArray = npt.NDArray[np.bool_]
 ByteArray = npt.NDArray[np.uint8]
 SCORES = ("uncertainty", "consistency", "overlap")
+CAUSES = (*SCORES, "topology")
+"""Why a voxel deserves attention: one of its scores, or a part apart and a cavity, which are no matter of degree."""
 _SLAB_BYTES = 2**29
 
 
@@ -37,6 +40,7 @@ class StructureScores:
         uncertainty_ml: how unsure the models are, each on its own.
         consistency_ml: how much the models differ, or the labels from all of them.
         overlap_ml: how much unrelated structures claim the same voxels.
+        topology_ml: how much of the labels lies apart from the rest, or is left out in their midst.
         volumes_ml: voter -> volume of its mask.
         centre: voxel (x, y, z) in the middle of the labels; ``None`` where they do not have it.
     """
@@ -44,6 +48,7 @@ class StructureScores:
     uncertainty_ml: float
     consistency_ml: float
     overlap_ml: float
+    topology_ml: float
     volumes_ml: Mapping[str, float]
     centre: tuple[float, float, float] | None = None
 
@@ -69,7 +74,7 @@ class CaseScores:
         attention: uint8 (X, Y, Z), 255 for most: the largest score of any structure in each voxel.
         strongest: uint16 (X, Y, Z): the structure it is of, counted from 1 in the order of ``structures``; 0 where the
             attention is 0.
-        cause: uint8 (X, Y, Z): the score it is, counted from 1 in the order of :data:`SCORES`.
+        cause: uint8 (X, Y, Z): the score it is, counted from 1 in the order of :data:`CAUSES`.
     """
 
     structures: Mapping[str, StructureScores]
@@ -108,7 +113,7 @@ def score_case(
     known = [name for name in everyone if name in structures]
     spacing = np.linalg.norm(labels.affine[:3, :3], axis=0)
     scale = Scale.of(spacing, tolerance_mm)
-    peaks = {name: np.zeros(len(SCORES)) for name in known}
+    peaks = {name: dict.fromkeys(CAUSES, 0.0) for name in known}
     voxels: dict[str, dict[str, int]] = {name: {} for name in known}
     moments = {name: np.zeros(3) for name in known}
     attention, cause = (np.zeros(labels.shape, dtype=np.uint8) for _ in range(2))
@@ -126,14 +131,20 @@ def score_case(
             found = part.scores(name, scale)
             if found is not None:
                 result.keep(*found, number, first, core)
-                peaks[name] = np.maximum(peaks[name], _peaks(*found, core, scale.cube))
+                _raise_peaks(peaks[name], *found, core, scale.cube)
+    everything = slice(0, labels.shape[0])
+    for number, name in enumerate(known, start=1):
+        odd = stray(name, labels)  # a part is apart from another one, or a hole closed, in a whole case only
+        if odd is not None:
+            result.keep(odd[0], {"topology": odd[1]}, number, 0, everything)
+            _raise_peaks(peaks[name], odd[0], {"topology": odd[1]}, everything, scale.cube)
     ml = float(prod(spacing)) / 1000
     scores = {}
     for name in known:
-        uncertainty, consistency, overlap = (float(peak) * ml / 255 for peak in peaks[name])
+        uncertainty, consistency, overlap, topology = (peaks[name][score] * ml / 255 for score in CAUSES)
         volumes = {voter: count * ml for voter, count in voxels[name].items()}
         centre = _centre(moments[name], voxels[name].get(LABELS, 0))
-        scores[name] = StructureScores(uncertainty, consistency, overlap, volumes, centre)
+        scores[name] = StructureScores(uncertainty, consistency, overlap, topology, volumes, centre)
     return CaseScores(scores, result.attention, result.strongest, result.cause)
 
 
@@ -187,12 +198,12 @@ class _Volumes:
     strongest: npt.NDArray[np.uint16]
     cause: ByteArray
 
-    def keep(self, box: Box, scores: Sequence[ByteArray], number: int, first: int, core: slice) -> None:
+    def keep(self, box: Box, scores: Mapping[str, ByteArray], number: int, first: int, core: slice) -> None:
         """Takes what is larger than what is there.
 
         Args:
             box: Of the scores in their slab.
-            scores: In the order of :data:`SCORES`.
+            scores: Some of :data:`CAUSES`.
             number: Of the structure.
             first: Voxel along x where the core of the slab begins in the case.
             core: Of the slab, without the halo.
@@ -202,19 +213,20 @@ class _Volumes:
             return
         place = (slice(low - core.start + first, high - core.start + first), *box[1:])
         attention, strongest, cause = (array[place] for array in (self.attention, self.strongest, self.cause))
-        for index, score in enumerate(scores, start=1):
-            values = score[low - box[0].start : high - box[0].start]
+        for score, whole in scores.items():
+            values = whole[low - box[0].start : high - box[0].start]
             more = values > attention
-            attention[more], strongest[more], cause[more] = values[more], number, index
+            attention[more], strongest[more], cause[more] = values[more], number, CAUSES.index(score) + 1
 
 
-def _peaks(box: Box, scores: Sequence[ByteArray], core: slice, cube: Sequence[int]) -> npt.NDArray[np.float64]:
-    """The largest sum of each score's squares / 255 in any cube with its middle in the core of a slab."""
+def _raise_peaks(
+    peaks: dict[str, float], box: Box, scores: Mapping[str, ByteArray], core: slice, cube: Sequence[int]
+) -> None:
+    """Notes the largest sum of each score's squares / 255 in any cube with its middle in the core of a slab."""
     low, high = max(box[0].start, core.start), min(box[0].stop, core.stop)
-    result = np.zeros(len(scores))
-    for index, score in enumerate(scores):
-        if low < high and score.any():
-            squares = score.astype(np.float32) ** 2 / 255
+    for score, values in scores.items():
+        if low < high and values.any():
+            squares = values.astype(np.float32) ** 2 / 255
             mean = ndimage.uniform_filter(squares, size=cube, mode="constant")
-            result[index] = mean[low - box[0].start : high - box[0].start].max() * prod(cube)
-    return result
+            here = float(mean[low - box[0].start : high - box[0].start].max()) * prod(cube)
+            peaks[score] = max(peaks[score], here)
