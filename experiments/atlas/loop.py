@@ -9,9 +9,9 @@ bundled weights without the others, and each is trained for a moment on another 
 annotated everything, errors are planted in 30 % of the other cases: in the predictions of two of the three networks and
 in the fused labels, the same error in every round, until somebody has revised the structure. The annotator of
 `annotator.py` corrects the structures that the ranking puts in doubt and draws those that no model knows, in a few
-cases per round; the networks are trained further on what was revised.
+cases per round; the networks of the first round are trained on all that was revised so far.
 
-From the same first round start two others, whose networks are trained for as many steps: one after all cases were
+From the same first round start two others, whose networks are trained as long as those: one after all cases were
 reviewed and every structure was corrected, one on the labelled cases alone.
 """
 
@@ -177,7 +177,7 @@ def _branch(branch: Branch, first: Recorder, models: list[str]) -> list[dict[str
         annotate(atlas, export_cases(atlas, cases=plan.keys), plan.truth, thorough=True)
         recorder.measure(1, "review")
     data = write_training_store(atlas, root / "training-store", settings.sources, val_fraction=0.0)
-    training = plan.training((plan.rounds - 1) * plan.more_steps)  # in all, as many as the networks of the loop
+    training = plan.training(plan.more_steps)
     trained = [
         fine_tune(source, data.path, root / "trained" / str(number), name=f"segresnet.{branch}_{number}",
                   settings=training, window=plan.window, seed=1).source

@@ -48,7 +48,7 @@ class Plan:
         unknown: structures that no labelled case has, and no network of the first round.
         models: number of networks.
         steps: of the first training.
-        more_steps: of each training in the loop.
+        more_steps: of each training in the loop, which begins with the networks of the first round.
         patch: edge of a patch, voxels.
         window: voxels of the windows with which the networks predict.
         rate: of learning.
@@ -67,11 +67,11 @@ class Plan:
     unknown: tuple[str, ...] = ("spleen", "stomach", "aorta", "bladder")
     models: int = 3
     steps: int = 20
-    more_steps: int = 120
+    more_steps: int = 240
     patch: int = 48
     window: tuple[int, int, int] = (48, 48, 48)
-    rate: float = 2e-3
-    head_rate: float = 10.0
+    rate: float = 5e-4
+    head_rate: float = 40.0
     reviewed: int = 4
     rounds: int = 3
     unseen: int = 10
@@ -118,6 +118,7 @@ class Plan:
             overlap=0.0,
             window=self.window,
             training=self.training(self.more_steps),
+            restart=True,
             stop=StopRule(max_rounds=self.rounds),
             device="cpu",
         )

@@ -1,5 +1,6 @@
 """The loop goes through its steps, whatever was killed on the way."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -79,6 +80,19 @@ def test_every_step_can_be_killed_before_its_event(begun: tuple[Atlas, LoopSetti
     assert any(not np.array_equal(start[key], end[key]) for key in start)
     with pytest.raises(ConfigurationError, match="No program"):
         run_step(atlas, settings, step)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_where_trainings_begin(begun: tuple[Atlas, LoopSettings], restart: bool) -> None:
+    atlas, settings = begun
+    settings = dataclasses.replace(settings, restart=restart, stop=StopRule(max_rounds=3))
+    run_loop(atlas, settings, annotate=lambda handout: _review(atlas, handout))
+    events = atlas.journal.events("finetune")
+    assert [event.facts["round"] for event in events] == [1, 1, 2, 2]
+    first, second = ({e.facts["model"]: e.facts for e in events if e.facts["round"] == n} for n in (1, 2))
+    assert tuple(facts["start"] for facts in first.values()) == settings.models
+    for name, facts in second.items():
+        assert facts["start"] == first[name]["start" if restart else "source"]
 
 
 def _handed(atlas: Atlas, case: str) -> Handout:

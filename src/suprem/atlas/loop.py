@@ -101,7 +101,11 @@ def next_step(atlas: Atlas, settings: LoopSettings) -> NextStep:
         return NextStep("done", number, ended)
     models = _round_models(atlas, number)
     trained = {event.facts["model"]: event.facts["source"] for event in _finetunes(atlas, number)}
-    left = {name: source for name, source in models.items() if name not in trained}
+    left = {
+        name: _origin(atlas, source) if settings.restart else source
+        for name, source in models.items()
+        if name not in trained
+    }
     if left:
         return NextStep("finetune", number, f"{len(left)} of {len(models)} models learn from the reviews.", left)
     text = f"The models of round {number}, which have learned from its reviews, annotate every case."
@@ -199,6 +203,14 @@ def _cases(atlas: Atlas, kind: str, number: int) -> set[str]:
 
 def _finetunes(atlas: Atlas, number: int) -> list[Any]:
     return [event for event in atlas.journal.events("finetune") if event.facts["round"] == number]
+
+
+def _origin(atlas: Atlas, source: str) -> str:
+    """The weights that a model had before it was trained in this atlas."""
+    starts = {str(event.facts["source"]): str(event.facts["start"]) for event in atlas.journal.events("finetune")}
+    while source in starts:
+        source = starts[source]
+    return source
 
 
 def _ended(atlas: Atlas, rule: StopRule, number: int) -> str:

@@ -53,6 +53,8 @@ class LoopSettings:
         window: voxels of the windows with which trained models predict; ``None`` for the patch size of the training.
         sources: labels to train on, of :data:`suprem.atlas.label_set.SOURCES`.
         training: of every model in every round.
+        restart: begin each training with the weights of the first round, and everything revised so far, instead of
+            with what the model had learned a round before from fewer cases.
         stop: when to end.
         device: to predict on; that of the training is ``training.trainer``'s.
     """
@@ -65,6 +67,7 @@ class LoopSettings:
     window: tuple[int, int, int] | None = None
     sources: tuple[Source, ...] = ("expert", "revised")
     training: Training = field(default_factory=lambda: Training(checkpoint_every=100))
+    restart: bool = False
     stop: StopRule = field(default_factory=StopRule)
     device: str = "auto"
 
