@@ -139,13 +139,17 @@ def score_case(
             result.keep(odd[0], {"topology": odd[1]}, number, 0, everything)
             _raise_peaks(peaks[name], odd[0], {"topology": odd[1]}, everything, scale.cube)
     ml = float(prod(spacing)) / 1000
-    scores = {}
-    for name in known:
-        uncertainty, consistency, overlap, topology = (peaks[name][score] * ml / 255 for score in CAUSES)
-        volumes = {voter: count * ml for voter, count in voxels[name].items()}
-        centre = _centre(moments[name], voxels[name].get(LABELS, 0))
-        scores[name] = StructureScores(uncertainty, consistency, overlap, topology, volumes, centre)
+    scores = {name: _measured(peaks[name], voxels[name], moments[name], ml) for name in known}
     return CaseScores(scores, result.attention, result.strongest, result.cause)
+
+
+def _measured(
+    peaks: Mapping[str, float], voxels: Mapping[str, int], moments: npt.NDArray[np.float64], ml: float
+) -> StructureScores:
+    uncertainty, consistency, overlap, topology = (peaks[cause] * ml / 255 for cause in CAUSES)
+    volumes = {voter: count * ml for voter, count in voxels.items()}
+    centre = _centre(moments, voxels.get(LABELS, 0))
+    return StructureScores(uncertainty, consistency, overlap, topology, volumes, centre)
 
 
 def _moments(mask: BoolArray, first: int) -> npt.NDArray[np.float64]:

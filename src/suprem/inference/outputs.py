@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +18,6 @@ from suprem.inference._quality import QualityCheck
 from suprem.inference.preview import Preview
 from suprem.inference.statistics import StructureStatistics, measure, to_csv, to_json
 from suprem.labels import LabelSpace
-from suprem.volumes.geometry import Volume
 from suprem.volumes.io import write_volume
 
 if TYPE_CHECKING:
@@ -82,16 +82,9 @@ def write_case(
     names, content = _file_names(segmentation.classes, label_space), _plain(manifest)
     with atomic_folder(folder, overwrite=overwrite) as target:
         preview = Preview(segmentation.scan, _write_combined(segmentation, target, label_space))
-        numbers = {name: number for number, name in label_space.numbers.items()}
-        check = QualityCheck(segmentation)
-
-        def written(name: str) -> tuple[StructureStatistics, npt.NDArray[np.bool_]]:
-            mask = segmentation.mask(name)
-            _write_mask(segmentation.scan, mask, target / "segmentations" / f"{names[name]}.nii.gz", name)
-            return check.looked_at(measure(name, mask, segmentation.scan, numbers.get(name))), mask
-
-        rows = []
-        for row, mask in map_in_order(written, names, threads):
+        check, rows = QualityCheck(segmentation), []
+        write_one = partial(_write_mask, segmentation, target / "segmentations", names, label_space, check)
+        for row, mask in map_in_order(write_one, names, threads):
             rows.append(row)
             preview.add(row.structure, mask)
             if report is not None:
@@ -159,9 +152,21 @@ def _write_combined(segmentation: "Segmentation", target: Path, label_space: Lab
     return _centre(combined)
 
 
-def _write_mask(scan: Volume, mask: npt.NDArray[np.bool_], path: Path, name: str) -> None:
+def _write_mask(
+    segmentation: "Segmentation",
+    folder: Path,
+    file_names: Mapping[str, str],
+    label_space: LabelSpace,
+    check: QualityCheck,
+    name: str,
+) -> tuple[StructureStatistics, npt.NDArray[np.bool_]]:
+    """Makes, writes and measures the mask of one structure; threads do it with several at a time."""
+    scan, mask = segmentation.scan, segmentation.mask(name)
     # Seen as bytes, not converted: a second copy of a whole volume would be made.
-    write_volume(replace(scan, array=mask.view(np.uint8)), path, description=f"suprem mask of {name}")
+    volume = replace(scan, array=mask.view(np.uint8))
+    write_volume(volume, folder / f"{file_names[name]}.nii.gz", description=f"suprem mask of {name}")
+    number = next((number for number, own in label_space.numbers.items() if own == name), None)
+    return check.looked_at(measure(name, mask, scan, number)), mask
 
 
 def _centre(labels: npt.NDArray[np.generic]) -> tuple[int, int, int]:
