@@ -118,16 +118,27 @@ def test_writing_masks_is_counted_where_it_is_the_fullest_moment():
     fine = dataclasses.replace(DEMAND, scan_shape=(600, 600, 300), model_shape=(100, 100, 100), device_free=80 * GIB)
     plan = make_plan(fine, None, batches=(1,))
     scan = 600 * 600 * 300
-    assert plan.writers == 4
-    assert plan.bytes_by_purpose["masks on the scan's grid"] == (3 + 3 * 1.25) * scan
-    assert plan.bytes_by_purpose["parts of a mask"] == 4 * 5 * 100**3
+    assert plan.writers == 2  # half a GiB at most
+    assert plan.bytes_by_purpose["masks on the scan's grid"] == (3 + 1.25) * scan
+    assert plan.bytes_by_purpose["parts of a mask"] == 2 * 5 * 100**3
     larger = make_plan(dataclasses.replace(fine, scan_shape=(600, 600, 600)), None, batches=(1,))
-    assert larger.writers == 2  # a GiB at most
-    least = plan.peak_bytes - 1.25 * scan  # less than one thread fewer takes, because of the reserve
-    fewer = make_plan(fine, int(least), batches=(1,))
-    assert fewer.writers == 3
-    assert fewer.peak_bytes <= least
-    assert make_plan(fine, int(plan.peak_bytes - 3.8 * scan), batches=(1,)).writers == 1
+    assert larger.writers == 1
+    assert larger.bytes_by_purpose["masks on the scan's grid"] == 3 * 600**3
+
+
+def test_as_many_threads_write_as_take_no_more_than_the_network() -> None:
+    plan = make_plan(DEMAND, None, batches=(1,))
+    assert plan.writers == 4
+    assert "network activations" in plan.bytes_by_purpose
+
+
+def test_fewer_threads_write_where_the_limit_asks_for_it() -> None:
+    small = dataclasses.replace(DEMAND, scan_shape=(600, 600, 300), model_shape=(100, 100, 100), device_free=80 * GIB)
+    plan = make_plan(small, None, batches=(1,))
+    limit = plan.peak_bytes - 600 * 600 * 300  # less than a thread takes
+    fewer = make_plan(small, limit, batches=(1,))
+    assert (plan.writers, fewer.writers) == (2, 1)
+    assert fewer.peak_bytes <= limit
 
 
 def test_no_more_threads_write_than_there_are_processors(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ _WRITE_BYTES, _MORE_WRITE_BYTES = 3.0, 1.25
 # A mask and the numbers of its parts, for the quality flags (bytes per model voxel and thread).
 _QUALITY_BYTES = 5.0
 _MOST_WRITERS = 4
-_WRITERS_BYTES = 2**30  # threads that write may take so much, or as much as another phase does
+_WRITERS_BYTES = 2**29  # threads that write may take so much, or as much as another phase does
 # Component labels, distances and masks of the post-processing (bytes per model voxel, measured).
 _POSTPROCESS_BYTES = 14.0
 # What allocators keep and thread stacks take beyond the arrays that are counted.
