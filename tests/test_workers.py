@@ -57,10 +57,21 @@ def test_no_threads() -> None:
         list(map_in_order(abs, [1], 0))
 
 
-@pytest.mark.parametrize(("quota", "least", "most"), [("50000 100000\n", 1.0, 1.0), ("max 100000\n", 1.0, 4096.0)])
+@pytest.mark.parametrize(
+    ("quota", "expected"), [("50000 100000\n", 1.0), ("250000 100000\n", 2.5), ("max 100000\n", 8.0)]
+)
 def test_processors_follow_the_quota(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, least: float, most: float
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, expected: float
 ) -> None:
     (tmp_path / "cpu.max").write_text(quota)
     monkeypatch.setattr(_workers, "_CGROUP_CPU", tmp_path / "cpu.max")
-    assert least <= usable_processors() <= most
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert usable_processors() == expected
+
+
+def test_a_caller_that_stops_early_leaves_no_thread() -> None:
+    before = threading.active_count()
+    results = map_in_order(abs, range(100), 3)
+    assert next(results) == 0
+    results.close()
+    assert threading.active_count() == before

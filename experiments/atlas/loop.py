@@ -231,7 +231,7 @@ def main() -> None:
     rows = experiment(options.work.resolve(), Plan(), options.jobs)
     write_rows(rows, HERE / "results_loop.csv")
     draw(rows, FIGURE)
-    print(f"{HERE / 'results_loop.csv'}: {len(rows)} rows, {rows[-1]['minutes']:.1f} minutes")
+    print(f"{HERE / 'results_loop.csv'}: {len(rows)} rows, {max(row['minutes'] for row in rows):.1f} minutes")
 
 
 if __name__ == "__main__":

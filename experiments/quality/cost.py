@@ -73,6 +73,8 @@ def looking() -> tuple[str, float, float]:
         classes=space.names,
         undecided_ml=dict.fromkeys(space.names, 1.0),
         mask=lambda name: members[name][labels],
+        grid_mask=lambda name: members[name][case.labels.array],
+        grid_spacing_mm=case.ct.spacing_mm,
         combined=lambda _: labels,
         left_out=lambda _: (),
     )

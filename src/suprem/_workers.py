@@ -38,7 +38,7 @@ def usable_processors() -> float:
     return count
 
 
-def map_in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+def map_in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> Generator[R]:
     """Calls ``function`` for every item in threads and gives the results in the order of the items.
 
     Args:

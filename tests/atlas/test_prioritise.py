@@ -129,6 +129,15 @@ def test_bad_arguments(atlas: Atlas, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "three numbers" in capsys.readouterr().err
 
 
+def test_what_is_broken_in_many_cases_is_no_region(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reasons() -> list[str]:
+        return [region.reason for region in prioritise(atlas).regions if region.case == HOLE]
+
+    assert any("cavity" in reason for reason in reasons())
+    monkeypatch.setattr("suprem.atlas.importance._COMMON_BITS", 99.0)  # nothing is rare enough
+    assert not any("cavity" in reason for reason in reasons())
+
+
 def test_weights_change_the_ranking_only(atlas: Atlas) -> None:
     prioritise(atlas)
     reports = [prioritise(atlas, weights=Weights(0.0, weight, 0.0)) for weight in (1.0, 2.0)]

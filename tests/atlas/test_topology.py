@@ -12,15 +12,16 @@ from suprem.atlas.regions import find_regions
 from suprem.atlas.scores import LABELS, score_case
 
 SHAPE, AFFINE = (40, 24, 20), np.diag([2.0, 2.0, 2.0, 1.0])
-ORGAN, APART, CAVITY = np.s_[2:20, 2:20, 2:18], np.s_[24:30, 4:8, 4:8], np.s_[8:12, 8:12, 8:12]
-ML = {"apart": 6 * 4 * 4 * 0.008, "cavity": 4**3 * 0.008}
+ORGAN, APART, CAVITY = np.s_[2:20, 2:20, 2:18], np.s_[24:32, 4:9, 4:9], np.s_[7:12, 7:13, 7:13]
+SPECK, AT_BORDER = np.s_[34:38, 16:20, 10:14], np.s_[35:40, 2:9, 2:9]
+ML = {"apart": 8 * 5 * 5 * 0.008, "cavity": 5 * 6 * 6 * 0.008}
 
 
 def _labels(name: str, **more: np.ndarray) -> LabelSet:
     mask = np.zeros(SHAPE, dtype=bool)
-    mask[ORGAN] = mask[APART] = True
+    for box in (ORGAN, APART, SPECK, AT_BORDER):
+        mask[box] = True
     mask[CAVITY] = False
-    mask[35, 20, 15] = True  # a speck
     masks = {name: mask, **more}
     return LabelSet.from_masks(masks.items(), SHAPE, AFFINE, dict.fromkeys(masks, Provenance("pseudo", "m", 1)))
 
@@ -39,7 +40,7 @@ def test_a_lesion_fills_its_cavity() -> None:
     lesion[CAVITY] = True
     found = stray("liver", _labels("liver", liver_tumor=lesion))
     assert found is not None
-    assert np.count_nonzero(found[1]) == 6 * 4 * 4
+    assert np.count_nonzero(found[1]) == 8 * 5 * 5
 
 
 @pytest.mark.parametrize("name", ["liver_tumor", "hepatic_vessel", "my organ"])
@@ -67,6 +68,7 @@ def test_score_and_regions(tmp_path: Path, slab: int | None) -> None:
     assert scores.topology_ml == pytest.approx(max(ML.values()), rel=0.01)  # 18 mm: never both in one cube
     assert scores.volumes_ml[LABELS] > sum(ML.values())
     reasons = {region.reason: region.volume_ml for region in find_regions(found, models, labels)}
+    assert {region.cause for region in find_regions(found, models, labels)} == {"topology"}
     assert reasons == {
         "this part of liver lies apart from the rest; 1 of 1 models sees liver here": pytest.approx(ML["apart"]),
         "the label of liver has a cavity; 0 of 1 models see liver here": pytest.approx(ML["cavity"]),

@@ -18,6 +18,7 @@ import pytest
 from suprem.errors import ConfigurationError, OutputError, UnknownNameError
 from suprem.inference import Predictor, load_network
 from suprem.inference.folder import CaseResult, Reporter, RunResult, check_inputs, predict_folder
+from suprem.inference.outputs import write_case
 from suprem.labels import label_space
 from suprem.volumes.geometry import Volume
 from suprem.volumes.io import read_ct, write_volume
@@ -126,6 +127,23 @@ def test_resume_does_nothing(done: Path, predictor: Predictor, tmp_path: Path, m
     assert snapshot(out / "a") | snapshot(out / "b") == before
     again = json.loads((out / "manifest.json").read_text())["cases"]
     assert [(case["found"], case["flags"]) for case in again] == [(case["found"], case["flags"]) for case in first]
+
+
+@pytest.mark.usefixtures("quick")
+def test_one_thread_writes_while_another_scan_is_predicted(
+    done: Path, predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def spy(*arguments: Any, threads: int, **options: Any) -> Any:
+        seen.append(threads)
+        return write_case(*arguments, threads=threads, **options)
+
+    monkeypatch.setattr("suprem.inference.memory.usable_processors", lambda: 4.0)
+    monkeypatch.setattr("suprem.inference._run.write_case", spy)
+    for jobs in (1, 2):
+        predict_folder(find_scans(done / "in"), predictor, tmp_path / str(jobs), jobs=jobs)
+    assert seen == [4, 4, 1, 1]
 
 
 @pytest.mark.usefixtures("quick")

@@ -9,14 +9,14 @@ from scipy import ndimage
 from suprem.atlas.label_set import LabelSet
 from suprem.atlas.predictions import Box
 from suprem.inference._components import bounding_box, keep_parts
-from suprem.quality.evidence import is_one_piece
+from suprem.quality.evidence import is_one_piece, parts_apart
 
 __all__ = ["stray"]
 
-_LEAST_ML = 0.1
+_LEAST_ML = 1.0
 """Less is a speck, not worth a look."""
 _MOST = 20
-"""Parts that are shown; where there are more, something else is wrong as well."""
+"""Cavities that are shown; where there are more, something else is wrong as well."""
 
 
 def stray(name: str, labels: LabelSet) -> tuple[Box, npt.NDArray[np.uint8]] | None:
@@ -27,8 +27,9 @@ def stray(name: str, labels: LabelSet) -> tuple[Box, npt.NDArray[np.uint8]] | No
         labels: That count now.
 
     Returns:
-        A box, and in it 255 where a part lies apart from the largest one (26 neighbours) or where nothing is labelled
-        and the structure is all around; ``None`` where there is no such place of 0.1 ml.
+        A box, and in it 255 where a part lies apart from the largest one (26 neighbours) and does not reach the border
+        of the scan, beyond which it may be joined, and where nothing is labelled and the structure is all around;
+        ``None`` where there is no such place of 1 ml.
     """
     if name not in labels.provenance or not is_one_piece(name):
         return None
@@ -37,8 +38,13 @@ def stray(name: str, labels: LabelSet) -> tuple[Box, npt.NDArray[np.uint8]] | No
     if box is None:
         return None
     inside = mask[box]
-    apart = inside & ~keep_parts(inside, 1)
-    cavities = ndimage.binary_fill_holes(inside) & ~inside & (labels.indices[box] == 0)
     least = _LEAST_ML * 1000 / prod(np.linalg.norm(labels.affine[:3, :3], axis=0))
-    found = keep_parts(apart | cavities, _MOST, more_than=least)
-    return (box, np.uint8(255) * found) if found.any() else None
+    parts, sizes, apart = parts_apart(inside, box, labels.shape)
+    found = (apart & (sizes >= least))[parts]
+    cavities = ndimage.binary_fill_holes(inside) & ~inside & (labels.indices[box] == 0)
+    found |= keep_parts(cavities, _MOST, more_than=least)
+    place = bounding_box(found)
+    if place is None:
+        return None
+    x, y, z = (slice(low.start + s.start, low.start + s.stop) for low, s in zip(box, place, strict=True))
+    return (x, y, z), np.uint8(255) * found[place]

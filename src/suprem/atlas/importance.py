@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from suprem.atlas.scores import SCORES, StructureScores
+from suprem.atlas.scores import LABELS, SCORES, StructureScores
 from suprem.errors import ConfigurationError
 from suprem.labels import known_name, list_structures, mirrored
 
@@ -22,8 +22,6 @@ _ENOUGH = 8
 """From so many cases on, they say what is usual."""
 _COMMON_BITS = 2.0
 """What is absent, exchanged, or broken in more than a quarter of the cases is no surprise."""
-_BROKEN_ML = 1.0
-"""Labels with less than this apart or left out are sound."""
 
 
 @dataclass(frozen=True)
@@ -189,9 +187,9 @@ def _present(scores: Mapping[str, Mapping[str, StructureScores]], name: str) -> 
 
 
 def _in_one_piece(scores: Mapping[str, Mapping[str, StructureScores]], name: str) -> list[bool | None]:
-    """Of each case that has a structure, whether it is sound: no part of it lies apart, and nothing is left out."""
+    """Of each case, whether the labels of a structure are sound: no part lies apart, and nothing is left out."""
     known = [found.get(name) for found in scores.values()]
-    return [one.topology_ml < _BROKEN_ML if one is not None and one.present else None for one in known]
+    return [not one.topology_ml if one is not None and one.volumes_ml.get(LABELS) else None for one in known]
 
 
 def _on_its_side(scores: Mapping[str, Mapping[str, StructureScores]], name: str) -> list[bool | None]:

@@ -107,7 +107,7 @@ def prioritise(
         round: Of the atlas; ``None`` for the last finished one.
         weights: Of the three scores.
         tolerance_mm: As for :func:`suprem.atlas.scores.score_case`.
-        jobs: Local processes; each holds three volumes of one byte per voxel, and slabs.
+        jobs: Local processes; each holds three volumes of one byte per voxel, slabs, and copies of one structure.
         scheduler: Address of a Dask scheduler to use instead.
         progress: Is told after every case.
 
@@ -291,6 +291,8 @@ def _regions(
         regions, structures = scored[row.case].regions, found[row.case].structures
         rows = []
         for one in regions:
+            if one.cause == "topology" and one.structure not in found[row.case].broken:
+                continue  # as in many cases
             whole = sum(other.attention_ml for other in regions if other.structure == one.structure)
             value = structures.get(one.structure, 0.0) * one.attention_ml / whole if whole else 0.0
             rows.append(Region(row.case, one.structure, value, one.x, one.y, one.z, one.volume_ml, one.reason))

@@ -29,6 +29,7 @@ class FoundRegion:
         z: see ``x``.
         volume_ml: of the region.
         attention_ml: its volume, each voxel weighted by its attention.
+        cause: one of :data:`suprem.atlas.scores.CAUSES`, of most of its voxels.
         reason: a few words for people.
     """
 
@@ -38,6 +39,7 @@ class FoundRegion:
     z: int
     volume_ml: float
     attention_ml: float
+    cause: str
     reason: str
 
 
@@ -96,12 +98,11 @@ def find_regions(
         box: Box = measured["bounding_boxes"][part]
         region = parts[box] == part
         structure = names[int(above[box][region][0]) - 1]
-        cause = CAUSES[int(np.bincount(scores.cause[box][region]).argmax()) - 1]
-        x, y, z = _middle(region, box)
-        votes = _votes(structure, region, box, predictions, labels, [*names, *beside])
-        found.append(
-            FoundRegion(structure, x, y, z, volume, float(weights[part]) * ml, reason(structure, cause, votes))
-        )
+        number = int(np.bincount(scores.cause[box][region]).argmax())
+        cause = CAUSES[number - 1]
+        votes = _votes(structure, region & (scores.cause[box] == number), box, predictions, labels, [*names, *beside])
+        attention_ml, why = float(weights[part]) * ml, reason(structure, cause, votes)
+        found.append(FoundRegion(structure, *_middle(region, box), volume, attention_ml, cause, why))
     return tuple(found)
 
 

@@ -218,7 +218,8 @@ class Run:
                 overwrite=self._options.overwrite or self._options.resume,
                 extra=self._dicom_seg(loaded.series, segmentation),
                 report=self._options.report(segmentation.scan) if self._options.report else None,
-                threads=segmentation.info["plan"]["writers"],
+                # With more jobs the next scan is predicted meanwhile, which the plan of this one does not count.
+                threads=segmentation.info["plan"]["writers"] if self._options.jobs == 1 else 1,
             )
         except Exception as error:  # as above
             return self._failure(scan, error)

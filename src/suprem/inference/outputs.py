@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -84,12 +85,13 @@ def write_case(
         preview = Preview(segmentation.scan, _write_combined(segmentation, target, label_space))
         check, rows = QualityCheck(segmentation), []
         write_one = partial(_write_mask, segmentation, target / "segmentations", names, label_space, check)
-        for row, mask in map_in_order(write_one, names, threads):
-            rows.append(row)
-            preview.add(row.structure, mask)
-            if report is not None:
-                report.add(row.structure, mask)
-            del mask
+        with closing(map_in_order(write_one, names, threads)) as masks:
+            for row, mask in masks:
+                rows.append(row)
+                preview.add(row.structure, mask)
+                if report is not None:
+                    report.add(row.structure, mask)
+                del mask
         rows = check.judged(rows)
         _write_statistics(target, rows, label_space)
         preview.save(target / "preview.png", folder.name, _subtitle(content, label_space), rows)

@@ -13,7 +13,7 @@ from suprem.datasets._sides import body_midline
 from suprem.errors import UnknownNameError, VolumeError
 from suprem.labels import structure
 
-__all__ = ["Evidence", "body_midline_mm", "gather", "is_one_piece"]
+__all__ = ["Evidence", "body_midline_mm", "gather", "is_one_piece", "parts_apart"]
 
 BoolArray = npt.NDArray[np.bool_]
 Box = tuple[slice, slice, slice]
@@ -203,8 +203,20 @@ def _surface(part: BoolArray, spacing_mm: Spacing) -> float:
     return area
 
 
-def _parts(part: BoolArray, box: Box, shape: Sequence[int]) -> tuple[int, float]:
-    """Number of parts that count, and the share of the voxels that are not apart."""
+def parts_apart(
+    part: BoolArray, box: Box, shape: Sequence[int]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp], BoolArray]:
+    """The connected parts of a mask, and which of them lie apart from the largest.
+
+    Args:
+        part: The mask in its bounding box, bool (X, Y, Z).
+        box: Where that is.
+        shape: Voxels of the whole grid; a part at its border may be joined to the others beyond it.
+
+    Returns:
+        Number of its part for each voxel (26 neighbours), 0 for the background; voxels per number; whether the part of
+        a number lies apart.
+    """
     labels = cc3d.connected_components(np.ascontiguousarray(part), connectivity=26, binary_image=True)
     sizes = np.bincount(labels[part])
     apart = sizes > 0
@@ -213,4 +225,10 @@ def _parts(part: BoolArray, box: Box, shape: Sequence[int]) -> tuple[int, float]
             if reached:
                 apart[labels[(slice(None),) * axis + (index,)]] = False
     apart[np.argmax(sizes)] = False
+    return labels, sizes, apart
+
+
+def _parts(part: BoolArray, box: Box, shape: Sequence[int]) -> tuple[int, float]:
+    """Number of parts that count, and the share of the voxels that are not apart."""
+    _, sizes, apart = parts_apart(part, box, shape)
     return int(np.count_nonzero(apart)) + 1, float(1 - sizes[apart].sum() / sizes.sum())
