@@ -80,7 +80,9 @@ def test_a_killed_rank_ends_the_run_and_the_last_checkpoint_goes_on(store: Path,
     killed = tmp_path / "killed"
     code, errors = _train(store, killed, devices=2, batch=1, die=[1, 6])
     assert code != 0
-    assert "closed by peer" in errors or "Connection reset by peer" in errors, errors[-2000:]
+    # The rank that lost its peer says so, unless the launcher, which has seen the other die, ends it before.
+    told = ("closed by peer", "Connection reset by peer", "terminated with code -9")
+    assert any(words in errors for words in told), errors[-2000:]
     assert not (killed / "weights.pt").exists()
     step = torch.load(killed / "last.ckpt", weights_only=True)["global_step"]
     assert 5 <= step <= 6

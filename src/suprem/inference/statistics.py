@@ -115,27 +115,34 @@ def measure(
         )
     # Axes in the order of memory, the one first whose neighbours lie farthest apart: planes are read in one go.
     order = np.argsort(np.abs(mask.strides))[::-1]
+    ordered = mask.transpose(order)
+    # A whole plane is looked through much faster than its rows, and most are empty.
+    filled = np.flatnonzero([plane.any() for plane in ordered])
+    if not filled.size:
+        return StructureStatistics(structure, number, 0, 0.0)
+    band = slice(int(filled[0]), int(filled[-1]) + 1)
+    rows, columns = _extents(ordered[band])
+    box = (band, rows, columns)
     sums = _Sums()
-    extents = [np.zeros(mask.shape[axis], dtype=bool) for axis in order[1:]]
-    planes = []
-    for index, (plane, values) in enumerate(zip(mask.transpose(order), scan.array.transpose(order), strict=True)):
-        if not plane.any():  # a whole plane is looked through much faster than its rows, and most are empty
-            continue
-        planes.append(index)
-        extents[0] |= plane.any(axis=1)
-        extents[1] |= plane.any(axis=0)
+    for plane, values in zip(ordered[box], scan.array.transpose(order)[box], strict=True):
         sums.add(values[plane])
     ml = sums.count * abs(float(np.linalg.det(scan.affine[:3, :3]))) / 1000.0
-    if not planes:
-        return StructureStatistics(structure, number, 0, 0.0)
-    bounds = [(planes[0], planes[-1] + 1)]
-    bounds += [(int(found[0]), int(found[-1]) + 1) for found in map(np.flatnonzero, extents)]
-    (x0, x1), (y0, y1), (z0, z1) = (bounds[position] for position in np.argsort(order))
     std = float(np.sqrt(sums.squares / sums.count))
-    start, stop = (x0, y0, z0), (x1, y1, z1)
+    x, y, z = (box[position] for position in np.argsort(order))
+    start, stop = (x.start, y.start, z.start), (x.stop, y.stop, z.stop)
     return StructureStatistics(
         structure, number, sums.count, ml, sums.mean, std, start, stop, _faces(scan, start, stop)
     )
+
+
+def _extents(planes: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+    """From the first to the last row, and column, that is not empty in all planes."""
+    shadow = np.zeros(planes.shape[1:], dtype=np.bool_)
+    for plane in planes:
+        shadow |= plane
+    found = (np.flatnonzero(shadow.any(axis=axis)) for axis in (1, 0))
+    rows, columns = (slice(int(one[0]), int(one[-1]) + 1) for one in found)
+    return rows, columns
 
 
 class _Sums:
@@ -145,6 +152,8 @@ class _Sums:
         self.count, self.mean, self.squares = 0, 0.0, 0.0
 
     def add(self, values: npt.NDArray[np.generic]) -> None:
+        if not values.size:
+            return
         numbers = values.astype(np.float64)
         mean = float(numbers.mean())
         total = self.count + numbers.size
