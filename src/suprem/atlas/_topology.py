@@ -11,12 +11,17 @@ from suprem.atlas.predictions import Box
 from suprem.inference._components import bounding_box, keep_parts
 from suprem.quality.evidence import is_one_piece, parts_apart
 
-__all__ = ["stray"]
+__all__ = ["cavities", "stray"]
 
 _LEAST_ML = 1.0
 """Less is a speck, not worth a look."""
 _MOST = 20
 """Cavities that are shown; where there are more, something else is wrong as well."""
+
+
+def cavities(inside: npt.NDArray[np.bool_], box: Box, labels: LabelSet) -> npt.NDArray[np.bool_]:
+    """Voxels that a mask, seen in its bounding box, encloses and in which nothing is labelled."""
+    return np.asarray(ndimage.binary_fill_holes(inside) & ~inside & (labels.indices[box] == 0))
 
 
 def stray(name: str, labels: LabelSet) -> tuple[Box, npt.NDArray[np.uint8]] | None:
@@ -41,8 +46,7 @@ def stray(name: str, labels: LabelSet) -> tuple[Box, npt.NDArray[np.uint8]] | No
     least = _LEAST_ML * 1000 / prod(np.linalg.norm(labels.affine[:3, :3], axis=0))
     parts, sizes, apart = parts_apart(inside, box, labels.shape)
     found = (apart & (sizes >= least))[parts]
-    cavities = ndimage.binary_fill_holes(inside) & ~inside & (labels.indices[box] == 0)
-    found |= keep_parts(cavities, _MOST, more_than=least)
+    found |= keep_parts(cavities(inside, box, labels), _MOST, more_than=least)
     place = bounding_box(found)
     if place is None:
         return None

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from suprem.atlas._anatomy import ABOVE, CLOSED, DISTINCT, MAY_OVERLAP, NEAR, ROUNDED
+from suprem.atlas._topology import cavities
 from suprem.atlas.label_set import LabelSet
 from suprem.errors import UnknownNameError, VolumeError
 from suprem.labels import ordered, structure
@@ -289,7 +290,7 @@ def _cavity(name: str, mask: BoolArray, labels: LabelSet) -> Iterator[Doubt]:
     if name not in CLOSED or not mask.any():
         return
     box = ndimage.find_objects(mask.view(np.uint8))[0]
-    inside = ndimage.binary_fill_holes(mask[box]) & ~mask[box] & (labels.indices[box] == 0)
+    inside = cavities(mask[box], box, labels)
     ml = float(inside.sum()) * prod(_spacing(labels)) / 1000
     if ml > _CAVITY_ML:
         at = int(np.argmax(inside.sum(axis=(0, 1)))) + box[2].start

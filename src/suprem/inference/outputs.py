@@ -167,7 +167,7 @@ def _write_mask(
     # Seen as bytes, not converted: a second copy of a whole volume would be made.
     volume = replace(scan, array=mask.view(np.uint8))
     write_volume(volume, folder / f"{file_names[name]}.nii.gz", description=f"suprem mask of {name}")
-    number = next((number for number, own in label_space.numbers.items() if own == name), None)
+    number = label_space.number(name) if name in label_space.names else None
     return check.looked_at(measure(name, mask, scan, number)), mask
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from suprem.errors import VolumeError
+from suprem.inference._components import bounding_box
 from suprem.quality import Evidence, Finding
 from suprem.volumes.geometry import Volume
 
@@ -116,13 +117,9 @@ def measure(
     # Axes in the order of memory, the one first whose neighbours lie farthest apart: planes are read in one go.
     order = np.argsort(np.abs(mask.strides))[::-1]
     ordered = mask.transpose(order)
-    # A whole plane is looked through much faster than its rows, and most are empty.
-    filled = np.flatnonzero([plane.any() for plane in ordered])
-    if not filled.size:
+    box = bounding_box(ordered)
+    if box is None:
         return StructureStatistics(structure, number, 0, 0.0)
-    band = slice(int(filled[0]), int(filled[-1]) + 1)
-    rows, columns = _extents(ordered[band])
-    box = (band, rows, columns)
     sums = _Sums()
     for plane, values in zip(ordered[box], scan.array.transpose(order)[box], strict=True):
         sums.add(values[plane])
@@ -133,16 +130,6 @@ def measure(
     return StructureStatistics(
         structure, number, sums.count, ml, sums.mean, std, start, stop, _faces(scan, start, stop)
     )
-
-
-def _extents(planes: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
-    """From the first to the last row, and column, that is not empty in all planes."""
-    shadow = np.zeros(planes.shape[1:], dtype=np.bool_)
-    for plane in planes:
-        shadow |= plane
-    found = (np.flatnonzero(shadow.any(axis=axis)) for axis in (1, 0))
-    rows, columns = (slice(int(one[0]), int(one[-1]) + 1) for one in found)
-    return rows, columns
 
 
 class _Sums:
