@@ -6,22 +6,23 @@ python experiments/benchmarks/inference_gpu.py --device cpu --backbone segresnet
 ```
 
 The CT is a phantom on 512 x 512 x 300 voxels of about 0.75 x 0.75 x 1.5 mm; the network has random weights and 25
-classes at 1.5 mm. `network_s` are as many windows run alone, in the same batches, with inputs that lie on the device.
+classes at 1.5 mm. `network_s` are as many windows run alone, in the same batches, with inputs that lie on the device;
+`inside_s` are what passes on the GPU between the beginning and the end of the forward calls of a run itself.
 """
 
 import argparse
 import json
+import statistics
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from suprem.backbones import create_model
-from suprem.inference.body import find_body
-from suprem.inference.grid import ModelGrid
+from suprem.inference.levels import LEVELS
 from suprem.inference.predictor import Predictor
-from suprem.inference.windows import plan_windows
 from suprem.labels import label_space
 from suprem.phantom import generate
 from suprem.volumes.geometry import Volume, resample_linear
@@ -39,22 +40,46 @@ def make_scan(size: tuple[int, int, int]) -> Volume:
     return Volume(array, np.diag([*spacing, 1.0]), "phantom")
 
 
-def network_alone(
-    predictor: Predictor, windows: int, batch: int, options: argparse.Namespace, *, channels_last: bool = False
-) -> float:
-    """Seconds of the forward passes of as many windows."""
+def network_alone(predictor: Predictor, windows: int, batch: int, size: Sequence[int]) -> float:
+    """Seconds of the forward passes of as many windows of a size."""
     device = predictor.device
-    layout = torch.channels_last_3d if channels_last else torch.contiguous_format
-    images = torch.rand((batch, 1, *(options.patch,) * 3), device=device).to(memory_format=layout)
+    images = torch.rand((batch, 1, *size), device=device)
     with torch.inference_mode():
         for _ in range(2):
             predictor._network.run(images, [False] * batch)
         _wait(device)
         begin = time.perf_counter()
-        for _ in range(-(-windows // batch)):
-            predictor._network.run(images, [False] * batch)
+        for left in range(windows, 0, -batch):
+            count = min(left, batch)
+            predictor._network.run(images[:count], [False] * count)
         _wait(device)
     return time.perf_counter() - begin
+
+
+class Inside:
+    """What passes on the GPU between the beginning and the end of each forward call; stands in for the network."""
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+        self._marks: list[tuple[Any, Any]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
+
+    def run(self, windows: torch.Tensor, mirror: Sequence[bool]) -> torch.Tensor:
+        """One forward pass, between two marks."""
+        marks = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        marks[0].record()
+        found = self._network.run(windows, mirror)
+        marks[1].record()
+        self._marks.append(marks)
+        return found
+
+    def seconds(self) -> float:
+        """Of all calls since this was asked last."""
+        found = sum(begin.elapsed_time(end) for begin, end in self._marks) / 1000
+        self._marks.clear()
+        return found
 
 
 def _wait(device: torch.device) -> None:
@@ -69,7 +94,12 @@ def make_predictor(options: argparse.Namespace, precision: Any) -> Predictor:
     contract = Preprocessing(spacing_mm=(options.spacing,) * 3, patch_size=(options.patch,) * 3)
     network.config = ModelConfig("benchmark", options.backbone, CLASSES, preprocessing=contract)
     return Predictor(
-        network, device=options.device, quality="exhaustive", overlap=options.overlap, precision=precision, max_ram=None
+        network,
+        device=options.device,
+        quality=options.quality,
+        overlap=options.overlap,
+        precision=precision,
+        max_ram=None,
     )
 
 
@@ -83,25 +113,30 @@ class HostPredictor(Predictor):
 def measure(options: argparse.Namespace, scan: Volume, precision: Any) -> dict[str, Any]:
     """Cold and warm seconds, the phases, and the network's share."""
     predictor = make_predictor(options, precision)
-    seconds, host_seconds, info = [], [], {}
+    seconds, inside, host_seconds, info = [], [], [], {}
+    cuda = options.device.startswith("cuda")
+    if cuda:
+        predictor._network = Inside(predictor._network)
     for _ in range(options.repeats + 1):
         begin = time.perf_counter()
         result = predictor.predict(scan)
         seconds.append(time.perf_counter() - begin)
+        inside.append(predictor._network.seconds() if cuda else result.info["seconds"]["network"])
         info = result.info
         predictor.__class__ = HostPredictor
         begin = time.perf_counter()
         host = predictor.predict(scan)
         host_seconds.append(time.perf_counter() - begin)
         predictor.__class__ = Predictor
+        if cuda:
+            predictor._network.seconds()
     windows, batch = info["windows"]["run"], info["plan"]["window_batch"]
-    alone = network_alone(predictor, windows, batch, options)
+    alone = network_alone(predictor, windows, batch, info["windows"]["size"])
     begin = time.perf_counter()
     for name in CLASSES:
         result.mask(name)
     masks = time.perf_counter() - begin
-    warm = sorted(seconds[1:])[len(seconds[1:]) // 2]
-    cuda = options.device.startswith("cuda")
+    warm = statistics.median(seconds[1:])
     return {
         "cold_s": round(seconds[0], 3),
         "warm_s": [round(s, 3) for s in seconds[1:]],
@@ -111,6 +146,8 @@ def measure(options: argparse.Namespace, scan: Volume, precision: Any) -> dict[s
         ),
         "network_s": round(alone, 3),
         "network_share": round(alone / warm, 3),
+        "inside_s": [round(s, 3) for s in inside[1:]],
+        "inside_share": round(statistics.median(i / s for i, s in zip(inside[1:], seconds[1:], strict=True)), 3),
         "masks_s": round(masks, 3),
         "windows": info["windows"],
         "window_batch": batch,
@@ -118,24 +155,6 @@ def measure(options: argparse.Namespace, scan: Volume, precision: Any) -> dict[s
         "phases": info["seconds"],
         "gpu_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2) if cuda else None,
     }
-
-
-def variants(options: argparse.Namespace, windows: int) -> dict[str, float]:
-    """Seconds of the network alone in other batches, layouts, and compiled."""
-    found = {}
-    for batch in (2, 4, 8):
-        predictor = make_predictor(options, "bfloat16")
-        found[f"batch {batch}"] = network_alone(predictor, windows, batch, options)
-        network = predictor._network._network
-        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        found[f"batch {batch}, channels last"] = network_alone(predictor, windows, batch, options, channels_last=True)
-        if batch == 4:
-            network.forward_features = torch.compile(network.forward_features)  # type: ignore[method-assign]
-            name = f"batch {batch}, channels last, compiled"
-            found[name] = network_alone(predictor, windows, batch, options, channels_last=True)
-            network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-            found[f"batch {batch}, compiled"] = network_alone(predictor, windows, batch, options)
-    return {name: round(seconds, 3) for name, seconds in found.items()}
 
 
 def profile(options: argparse.Namespace, scan: Volume) -> str:
@@ -158,30 +177,21 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=3, default=[512, 512, 300])
     parser.add_argument("--spacing", type=float, default=1.5)
     parser.add_argument("--patch", type=int, default=96)
-    parser.add_argument("--overlap", type=float, default=0.5)
+    parser.add_argument("--quality", default="exhaustive", choices=list(LEVELS))
+    parser.add_argument("--overlap", type=float, help="of windows; that of the quality unless told")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--profile", action="store_true")
-    parser.add_argument("--variants", action="store_true", help="other batches, layouts, and compilation")
     options = parser.parse_args()
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         raise SystemExit("There is no GPU here, so nothing was measured; --device cpu makes a trial run.")
     cuda = options.device.startswith("cuda")
     x, y, z = options.size
     scan = make_scan((x, y, z))
-    grid = ModelGrid.of(scan, (options.spacing,) * 3)
-    body = find_body(scan, grid)
-    every = plan_windows(grid.shape, (options.patch,) * 3, options.overlap)
     name = torch.cuda.get_device_name() if cuda else "CPU"
     report: dict[str, Any] = {"device": name, "torch": torch.__version__, "scan": list(scan.shape)}
-    report["body_windows"] = [
-        sum(body is None or body.touches(w.start, (options.patch,) * 3) for w in every),
-        len(every),
-    ]
     for precision in ("float32", "bfloat16") if cuda else ("float32",):  # a CPU without bf16 takes minutes
         report[precision] = measure(options, scan, precision)
     print(json.dumps(report, indent=1))
-    if options.variants:
-        print(json.dumps(variants(options, report["body_windows"][0]), indent=1))
     if options.profile:
         print(profile(options, scan))
 

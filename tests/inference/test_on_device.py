@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from suprem.errors import CheckpointError, VolumeError
-from suprem.inference import Predictor, predictor
-from suprem.inference.body import find_body
-from suprem.inference.engine import HostLabels
+from suprem.inference import Predictor, engine, on_device, predictor
+from suprem.inference.body import coarse_factors, find_body
+from suprem.inference.engine import LabelWriter
 from suprem.inference.grid import InputBand, ModelGrid
-from suprem.inference.on_device import BodyLookup, DeviceLabels, DeviceScan, device_bytes
+from suprem.inference.on_device import BodyLookup, DeviceScan, device_bytes
 from suprem.volumes.body import block_means
 from suprem.volumes.geometry import Volume
 from tests.inference.test_predictor import network_of, noise
@@ -52,7 +52,8 @@ def test_block_means_and_body(orientation: str) -> None:
     tissue = Volume(np.full((40, 40, 30), 40, dtype=np.int16), np.diag([3.0, 3.0, 3.0, 1.0]))
     tissue.array[:8] = -1000
     grid = ModelGrid.of(tissue, (4.0, 4.0, 4.0))
-    here, there = find_body(tissue, grid), find_body(tissue, grid, DeviceScan(tissue, grid, CPU).block_means)
+    means = DeviceScan(tissue, grid, CPU).block_means(coarse_factors(grid))
+    here, there = find_body(tissue, grid), find_body(tissue, grid, means)
     assert here is not None
     assert there is not None
     assert np.array_equal(here.coarse, there.coarse)
@@ -69,23 +70,57 @@ def test_values_that_are_not_finite_are_refused() -> None:
         DeviceScan(scan, ModelGrid.of(scan, None), CPU)
 
 
+class _Late:
+    """Labels that arrive when they are waited for, as those of a GPU do."""
+
+    def __init__(self, labels: torch.Tensor) -> None:
+        self.here = torch.full_like(labels, 255)
+        self._labels = labels
+
+    def synchronize(self) -> None:
+        self.here.copy_(self._labels)
+
+
 @pytest.mark.parametrize(("activation", "count"), [("sigmoid", 11), ("sigmoid", 3), ("softmax", 5)])
-def test_labels_equal_those_of_the_host(activation: str, count: int) -> None:
+@pytest.mark.parametrize("waiting", [0, 100, 10**6])
+def test_labels_that_a_gpu_collects_equal_those_of_the_host(
+    activation: str, count: int, waiting: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late: list[_Late] = []
+
+    def send(labels: torch.Tensor) -> tuple[torch.Tensor, _Late]:
+        late.append(_Late(labels))
+        return late[-1].here, late[-1]
+
+    monkeypatch.setattr(engine, "_sent", send)
     names = [2, 0, *range(3, count)] if activation == "softmax" else list(range(count))
     channels = _channels(activation, names, count)
     shape, rng = (6, 5, 9), np.random.default_rng(6)
-    host, device = HostLabels(channels, shape), DeviceLabels(channels, shape, CPU)
-    for part in (slice(0, 4), slice(4, 6)):
-        region = (part, slice(None), slice(2, 9))
-        box = (part.stop - part.start, 5, 7)
-        logits = torch.from_numpy(rng.normal(0, 1, (len(channels.rows), int(np.prod(box)))).astype(np.float32))
-        inside = None if part.start else torch.from_numpy(rng.random(box) < 0.7)
-        labels = channels.decide(logits, None).labels
-        host.write(region, labels, inside)
-        device.write(region, labels, inside)
-    one, other = host.finish(), device.finish()
+    host, gpu = LabelWriter(channels, shape), LabelWriter(channels, shape, CPU, waiting=waiting)
+    for layers in (slice(0, 4), slice(4, 7), slice(7, 9)):
+        for part in (slice(0, 2), slice(2, 6)):
+            region = (part, slice(None), layers)
+            box = (part.stop - part.start, 5, layers.stop - layers.start)
+            logits = torch.from_numpy(rng.normal(0, 1, (len(channels.rows), int(np.prod(box)))).astype(np.float32))
+            inside = None if part.start else torch.from_numpy(rng.random(box) < 0.7)
+            labels = channels.decide(logits, None).labels
+            host.write(region, labels, inside)
+            gpu.write(region, labels, inside)
+        gpu.complete(layers.stop - 1)  # a window above begins in the last of them
+        host.complete(layers.stop - 1)
+        assert gpu._waiting_bytes == sum(size for size, _ in gpu._waiting) <= waiting
+    assert len(late) == 3
+    one, other = host.finish(), gpu.finish()
     assert one.any().any()
     assert all(np.array_equal(one.mask(i), other.mask(i)) for i in range(len(names)))
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 50])
+def test_what_is_copied_in_parts_arrives(size: int) -> None:
+    source = torch.arange(23, dtype=torch.int16).view(torch.uint8)
+    target = torch.zeros_like(source)
+    on_device._copy_in_parts(source, target, [torch.zeros(size, dtype=torch.uint8) for _ in range(2)])
+    assert torch.equal(source, target)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +151,7 @@ def test_a_damaged_network_is_refused_on_the_device_too(monkeypatch: pytest.Monk
 
 def test_the_gpu_keeps_room_for_the_network() -> None:
     grid = ModelGrid.of(_scan("RAS"), (2.0, 2.0, 2.0))
-    needed = device_bytes(grid, 10**6, 10**5)
+    needed = device_bytes(grid, 10**6)
     assert needed > 2 * 10**6
     run = Predictor(network_of(3), device="cpu")
     assert not run._on_device(needed, None)

@@ -11,7 +11,7 @@ def test_bits_of_one_class_never_touch_another(count):
     rng = np.random.default_rng(count)
     masks = rng.random((count, *SHAPE)) < 0.4
     store = BitStore(count, SHAPE)
-    store.write((slice(None),) * 3, np.packbits(masks, axis=0, bitorder="little"))
+    store.memory[...] = np.packbits(masks, axis=0, bitorder="little").transpose(0, 3, 2, 1)
     for i in range(count):
         np.testing.assert_array_equal(store.mask(i), masks[i])
     masks[count // 2] = rng.random(SHAPE) < 0.5
@@ -26,7 +26,7 @@ def test_bits_of_one_class_never_touch_another(count):
 def test_index_store_is_exclusive(count):
     index = np.random.default_rng(0).integers(0, count + 1, SHAPE)
     store = IndexStore(count, SHAPE)
-    store.write((slice(None),) * 3, index)
+    store.memory[0] = index.T
     new = np.zeros(SHAPE, dtype=bool)
     new[0] = True
     store.set_mask(1, new)
@@ -52,5 +52,5 @@ def test_numbered_lets_the_higher_number_win():
 
 def test_numbered_of_exclusive_classes():
     store = IndexStore(3, (4, 1, 1))
-    store.write((slice(None),) * 3, np.array([0, 1, 2, 3]).reshape(4, 1, 1))
+    store.memory[0, 0, 0] = [0, 1, 2, 3]
     assert store.numbered([40, 0, 5]).ravel().tolist() == [0, 40, 0, 5]

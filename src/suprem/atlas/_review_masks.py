@@ -11,6 +11,7 @@ import numpy.typing as npt
 from suprem.atlas.label_set import LabelSet
 from suprem.errors import LabelSpaceError, UnknownNameError, VolumeError, did_you_mean
 from suprem.labels import known_name, list_structures, ordered, structure
+from suprem.volumes.boxes import Box
 from suprem.volumes.geometry import Reorientation, Volume, same_grid, to_ras
 from suprem.volumes.io import IMAGE_SUFFIXES, image_suffix, read_volume
 from suprem.volumes.itksnap import read_label_file
@@ -20,7 +21,6 @@ __all__ = ["MASK_FOLDERS", "Returned", "numbering", "read_returned", "shown"]
 
 Array = npt.NDArray[Any]
 BoolArray = npt.NDArray[np.bool_]
-Box = tuple[slice, slice, slice]
 
 MASK_FOLDERS = ("masks", "segmentations")
 """Names of folders that hold one mask per structure."""

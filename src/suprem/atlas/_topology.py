@@ -7,9 +7,9 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from suprem.atlas.label_set import LabelSet
-from suprem.atlas.predictions import Box
-from suprem.inference._components import bounding_box, keep_parts
+from suprem.inference._components import keep_parts
 from suprem.quality.evidence import is_one_piece, parts_apart
+from suprem.volumes.boxes import Box, bounding_box
 
 __all__ = ["cavities", "stray"]
 

@@ -9,8 +9,9 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from suprem.atlas.label_set import LabelSet
-from suprem.atlas.predictions import Box, Prediction
+from suprem.atlas.predictions import Prediction
 from suprem.labels import list_structures, structure
+from suprem.volumes.boxes import Box
 
 __all__ = ["LABELS", "Scale", "Slab", "related"]
 

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from suprem.errors import ConfigurationError, UnknownNameError, VolumeError, brief, did_you_mean
 from suprem.labels import ordered
 from suprem.volumes import _chunks as chunks
+from suprem.volumes.boxes import Box
 
 __all__ = ["SOURCES", "LabelSet", "PaletteBuilder", "Provenance", "Source", "read_provenance"]
 
 BoolArray = npt.NDArray[np.bool_]
-Box = tuple[slice, slice, slice]
 Source = Literal["expert", "revised", "pseudo"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 """Where labels come from, the most trusted first: annotated in the dataset, revised in review, predicted."""

@@ -19,11 +19,11 @@ import numpy.typing as npt
 from suprem._files import atomic_folder
 from suprem.errors import ConfigurationError, UnknownNameError, brief, did_you_mean
 from suprem.volumes import _chunks as chunks
+from suprem.volumes.boxes import Box
 
 __all__ = ["DETAILS", "Prediction", "write_prediction"]
 
 BoolArray = npt.NDArray[np.bool_]
-Box = tuple[slice, slice, slice]
 DETAILS, _FORMAT = "prediction.json", 1
 
 

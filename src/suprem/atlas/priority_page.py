@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from suprem.atlas.predictions import Box, Prediction
+from suprem.atlas.predictions import Prediction
 from suprem.atlas.prioritise import PriorityReport, round_models
 from suprem.atlas.ranking import Region, read_attention
 from suprem.atlas.workspace import Atlas
@@ -15,6 +15,7 @@ from suprem.errors import ConfigurationError
 from suprem.evaluation.pictures import PREDICTION_RGB, REFERENCE_RGB
 from suprem.inference.planes import cut_across, draw_image, draw_letters, draw_mask, plane_of
 from suprem.report import Picture, Report, Section, Table, Text
+from suprem.volumes.boxes import Box
 from suprem.volumes.geometry import Volume
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from suprem.atlas.label_set import LabelSet
-from suprem.atlas.predictions import Box, Prediction
+from suprem.atlas.predictions import Prediction
 from suprem.atlas.scores import CAUSES, CaseScores, related
+from suprem.volumes.boxes import Box
 
 __all__ = ["FoundRegion", "Votes", "find_regions", "reason"]
 

@@ -16,8 +16,9 @@ from scipy import ndimage
 from suprem.atlas._topology import stray
 from suprem.atlas._voxel_scores import LABELS, Scale, Slab, related
 from suprem.atlas.label_set import LabelSet
-from suprem.atlas.predictions import Box, Prediction
+from suprem.atlas.predictions import Prediction
 from suprem.errors import ConfigurationError, VolumeError
+from suprem.volumes.boxes import Box
 
 __all__ = ["CAUSES", "LABELS", "SCORES", "CaseScores", "StructureScores", "related", "score_case"]
 

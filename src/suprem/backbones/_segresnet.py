@@ -28,6 +28,7 @@ class SegResNet(SegmentationNetwork, MonaiSegResNet):
 
     head_path: ClassVar[str] = "conv_final.2.conv"
     input_keys = ("convInit.conv.weight",)
+    channels_last_on_gpu = True
     exports_any_size = True
 
     def __init__(

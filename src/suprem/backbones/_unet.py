@@ -47,13 +47,24 @@ class PatchNorm(nn.Module):
         return F.instance_norm(x, weight=self.weight, bias=self.bias, use_input_stats=True, eps=self.eps)
 
 
+class ConvBeforeNorm(nn.Conv3d):
+    """A convolution whose bias the norm behind it takes away again; it exists because the published weights have it.
+
+    Without gradients it is not added: that is a tenth of the time of the network on a GPU.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """(N, in_channels, X, Y, Z) -> (N, out_channels, X, Y, Z)."""
+        bias = self.bias if torch.is_grad_enabled() else None
+        return F.conv3d(input, self.weight, bias, self.stride, self.padding)
+
+
 class ConvUnit(nn.Module):
     """Convolution 3x3x3, per-patch norm, ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, batch_statistics: bool) -> None:
         super().__init__()
-        # The bias is cancelled by the norm; it exists because the published weights have it.
-        self.conv1 = nn.Conv3d(in_channels, out_channels, kernel_size=3, padding=1)
+        self.conv1 = ConvBeforeNorm(in_channels, out_channels, kernel_size=3, padding=1)
         self.bn1 = PatchNorm(out_channels, batch_statistics)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -116,6 +127,7 @@ class UNet(SegmentationNetwork):
     encoder_stages = ("down_tr64.", "down_tr128.", "down_tr256.", "down_tr512.")
     input_keys = ("down_tr64.ops.0.conv1.weight",)
     min_bottleneck_voxels = 2
+    channels_last_on_gpu = True
     exports_any_size = True
     divisor = 8
 

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-__all__ = ["Parts", "bounding_box", "closed_and_dilated", "fill_holes", "keep_parts", "parts"]
+from suprem.volumes.boxes import bounding_box
+
+__all__ = ["Parts", "closed_and_dilated", "fill_holes", "keep_parts", "parts"]
 
 BoolArray = npt.NDArray[np.bool_]
-Box = tuple[slice, slice, slice]
 
 
 class Parts(NamedTuple):
@@ -44,21 +45,6 @@ def parts(mask: BoolArray) -> Parts:
     counts = measured["voxel_counts"][1:].astype(np.int64)
     order = np.argsort(-counts, kind="stable")
     return Parts(labels, order + 1, counts[order], measured["centroids"][1:][order])
-
-
-def bounding_box(mask: BoolArray, margin: Sequence[int] = (0, 0, 0)) -> Box | None:
-    """The smallest box around a mask, grown by ``margin`` where the array allows; ``None`` for an empty mask."""
-    box: list[slice] = []
-    part = mask
-    for axis, grow in enumerate(margin):
-        others = tuple(a for a in range(3) if a != axis)
-        found = np.flatnonzero(part.any(axis=others))
-        if not found.size:
-            return None
-        low, high = int(found[0]), int(found[-1]) + 1
-        box.append(slice(max(0, low - grow), high + grow))
-        part = part[(*[slice(None)] * axis, slice(low, high))]  # the other axes need not look elsewhere
-    return box[0], box[1], box[2]
 
 
 def keep_parts(mask: BoolArray, count: int, more_than: float = 0) -> BoolArray:

@@ -9,7 +9,8 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from suprem.inference._components import bounding_box, fill_holes, parts
+from suprem.inference._components import fill_holes, parts
+from suprem.volumes.boxes import bounding_box
 
 __all__ = ["Lungs", "separate_lungs"]
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from suprem._cpu_functions import faster_on
+from suprem._gpu_functions import FasterOnGpu
 from suprem.errors import ConfigurationError, UnknownNameError
 from suprem.inference.store import BitStore, IndexStore
 from suprem.labels import known_name, mirrored
@@ -68,7 +69,12 @@ class ClassChannels:
 
     def store_bytes(self, shape: tuple[int, int, int]) -> int:
         """Size of :meth:`store`."""
-        return prod(shape) * (self._index.itemsize if self.exclusive else -(-len(self.names) // 8))
+        return prod(shape) * (self._index.itemsize if self.exclusive else self.planes)
+
+    @property
+    def planes(self) -> int:
+        """How many numbers the labels of a voxel are: one, or one for every eight classes that may overlap."""
+        return 1 if self.exclusive else -(-len(self.names) // 8)
 
     def decide(self, logits: torch.Tensor, inside: torch.Tensor | None) -> Decision:
         """What blended logits say, and where that is a close call.
@@ -223,7 +229,9 @@ class WindowNetwork:
             if flag:
                 windows[i] = windows[i].flip(1)
         device = windows.device
-        with faster_on(device), torch.autocast(device.type, dtype=torch.bfloat16, enabled=self._mixed):
+        on_gpu = device.type == "cuda" and self._network.channels_last_on_gpu
+        faster = FasterOnGpu() if on_gpu else faster_on(device)
+        with faster, torch.autocast(device.type, dtype=torch.bfloat16, enabled=self._mixed):
             return self._run(windows, mirror).float()
 
     def _run(self, windows: torch.Tensor, mirror: Sequence[bool]) -> torch.Tensor:

@@ -4,19 +4,19 @@ It may be too large, never too small: lungs and bowel gas lie inside, a patient 
 followed to its edge, and a margin is added all around.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from suprem.inference.grid import ModelGrid
 from suprem.inference.windows import Box
-from suprem.volumes.body import COARSE_MM, coarse_body
-from suprem.volumes.body import block_means as mean_of_blocks
+from suprem.volumes.body import COARSE_MM, block_means, coarse_body
 from suprem.volumes.geometry import Volume
 
-__all__ = ["BodyMask", "find_body"]
+__all__ = ["BodyMask", "coarse_factors", "find_body"]
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -46,31 +46,40 @@ class BodyMask:
 
         Where no voxel of these layers belongs to the patient, the box around the whole of it.
         """
-        layers = self.index[2][start:stop]
-        part = self.coarse[:, :, layers[0] : layers[-1] + 1]
-        if not part.any():
+        here = self.index[2][start:stop]
+        layers, (along_x, along_y) = slice(here[0], here[-1] + 1), self._sides
+        x, y, z = (
+            np.flatnonzero(side[:, layers].any(axis=axis)) for side, axis in ((along_x, 1), (along_y, 1), (along_x, 0))
+        )
+        if not x.size:
             return self.extent(0, self.index[2].size)
-        x, y, z = (np.flatnonzero(part.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1)))
         box = []
-        for index, found in zip(self.index, (x, y, z + layers[0]), strict=True):
+        for index, found in zip(self.index, (x, y, z + layers.start), strict=True):
             box.append((int(np.searchsorted(index, found[0])), int(np.searchsorted(index, found[-1], side="right"))))
         return box[0], box[1], (max(box[2][0], start), min(box[2][1], stop))
 
+    @cached_property
+    def _sides(self) -> tuple[BoolArray, BoolArray]:
+        """The patient seen along y and along x, bool (x, z) and (y, z)."""
+        return np.asarray(self.coarse.any(axis=1)), np.asarray(self.coarse.any(axis=0))
 
-def find_body(
-    scan: Volume,
-    grid: ModelGrid,
-    block_means: Callable[[Sequence[int]], npt.NDArray[np.float32]] | None = None,
-) -> BodyMask | None:
+
+def coarse_factors(grid: ModelGrid) -> list[int]:
+    """How many voxels of the scan along each RAS axis are one of the coarse grid."""
+    return [max(1, round(COARSE_MM / s)) for s in grid.scan_spacing_mm]
+
+
+def find_body(scan: Volume, grid: ModelGrid, means: npt.NDArray[np.float32] | None = None) -> BodyMask | None:
     """The patient in a CT, or ``None`` where nothing large enough stands out from air.
 
     Args:
         scan: HU on its own index axes.
         grid: the model grid of ``scan``.
-        block_means: means of the scan on RAS axes over blocks of so many voxels, where that is known otherwise.
+        means: of the scan on RAS axes over blocks of :func:`coarse_factors` voxels, where they are known.
     """
-    factors = [max(1, round(COARSE_MM / s)) for s in grid.scan_spacing_mm]
-    means = block_means(factors) if block_means else mean_of_blocks(grid.reorientation.apply(scan.array), factors)
+    factors = coarse_factors(grid)
+    if means is None:
+        means = block_means(grid.reorientation.apply(scan.array), factors)
     spacing = [f * s for f, s in zip(factors, grid.scan_spacing_mm, strict=True)]
     coarse = coarse_body(means, spacing)
     if coarse is None:

@@ -1,11 +1,12 @@
 """The streaming loop: windows from the feet to the head, slabs turned into labels as soon as they are complete."""
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from suprem.inference.store import BitStore, IndexStore, Region
 from suprem.inference.windows import Window, importance_map, in_batches
 from suprem.volumes.geometry import Volume
 
-__all__ = ["HostLabels", "Job", "LabelSink", "Progress", "Stopwatch", "WindowSource", "stream"]
+__all__ = ["Job", "LabelWriter", "Progress", "Stopwatch", "WindowSource", "stream"]
 
 Progress = Callable[[int, int], None]
 """Called with the number of windows done and the number to do."""
@@ -57,36 +58,84 @@ class WindowSource(Protocol):
         """Voxels ``start : start + size`` of the model grid, float32, zero beyond the volume."""
 
 
-class LabelSink(Protocol):
-    """Where labels go."""
+class LabelWriter:
+    """Stores labels where they are kept.
 
-    def write(self, region: Region, labels: torch.Tensor, inside: torch.Tensor | None) -> None:
-        """Stores labels of a box, (V,) or (planes, V); nothing is there outside ``inside``, bool (x, y, z)."""
-
-    def finish(self) -> BitStore | IndexStore:
-        """All labels."""
-
-
-class HostLabels:
-    """Writes labels where they are kept.
+    A CPU writes them there cell by cell. A GPU collects them, and sends whole layers as soon as they are complete; a
+    thread waits for them and stores them, while the GPU goes on with the next windows.
 
     Args:
         channels: what the logits mean.
         shape: voxels (X, Y, Z) of the model grid.
+        device: the GPU that collects them, ``None`` on a CPU.
+        waiting: bytes that may be on their way at most.
     """
 
-    def __init__(self, channels: ClassChannels, shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self,
+        channels: ClassChannels,
+        shape: tuple[int, int, int],
+        device: torch.device | None = None,
+        *,
+        waiting: int = FILE_CHUNK_BYTES,
+    ) -> None:
         self._store = channels.store(shape)
+        self._labels = self._kept = torch.from_numpy(self._store.memory)
+        if device is not None:
+            self._labels = torch.zeros(self._kept.shape, dtype=channels.label_dtype, device=device)
+        self._limit, self._sent, self._waiting_bytes = waiting, 0, 0
+        self._waiting: deque[tuple[int, Future[Any]]] = deque()
+        self._thread = ThreadPoolExecutor(1) if device is not None else None
+        if self._thread is not None:
+            # Pages that are written to for the first time take ten times as long, which nobody has to wait for now.
+            self._waiting.append((0, self._thread.submit(self._kept.zero_)))
 
     def write(self, region: Region, labels: torch.Tensor, inside: torch.Tensor | None) -> None:
-        """Stores labels of a box."""
+        """Stores labels of a box, (V,) or (planes, V); nothing is there outside ``inside``, bool (x, y, z)."""
         box = tuple(len(range(*part.indices(n))) for part, n in zip(region, self._store.shape, strict=True))
-        found = labels.reshape(*labels.shape[:-1], *box)
-        self._store.write(region, (found if inside is None else found * inside).cpu().numpy())
+        found = labels.view(-1, *box)
+        found = found if inside is None else found * inside
+        self._labels[(slice(None), *region[::-1])] = found.permute(0, 3, 2, 1)
+
+    def complete(self, stop: int) -> None:
+        """To be called when nothing will be written any more below layer ``stop``."""
+        if self._thread is not None and stop > self._sent:
+            layers = self._labels[:, self._sent : stop]
+            stored = self._thread.submit(self._receive, self._sent, *_sent(layers))
+            self._waiting.append((layers.nbytes, stored))
+            self._sent, self._waiting_bytes = stop, self._waiting_bytes + layers.nbytes
+            self._wait(self._limit)
 
     def finish(self) -> BitStore | IndexStore:
         """All labels."""
+        self.complete(self._store.shape[2])
+        self._wait(-1)
+        if self._thread is not None:
+            self._thread.shutdown()
         return self._store
+
+    def _wait(self, limit: int) -> None:
+        """Waits until no more than ``limit`` bytes are on their way; with -1 for everything."""
+        while self._waiting and self._waiting_bytes > limit:
+            size, stored = self._waiting.popleft()
+            stored.result()
+            self._waiting_bytes -= size
+
+    def _receive(self, start: int, labels: torch.Tensor, arrival: torch.cuda.Event | None) -> None:
+        if arrival is not None:
+            arrival.synchronize()
+        self._kept[:, start : start + labels.shape[1]] = labels
+
+
+def _sent(labels: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.Event | None]:
+    """A copy in the memory of the computer, and what to wait for before it is there."""
+    if not labels.is_cuda:
+        return labels, None
+    # Only page-locked memory is written to while the program goes on.
+    here = torch.empty(labels.shape, dtype=labels.dtype, pin_memory=True)
+    for target, plane in zip(here, labels, strict=True):  # each of them in one piece
+        target.copy_(plane, non_blocking=True)
+    return here, torch.cuda.current_stream(labels.device).record_event()
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +166,7 @@ class Job:
     channels: ClassChannels
     device: torch.device
     clock: Stopwatch
-    labels: LabelSink
+    labels: LabelWriter
     inside: Callable[[Region], torch.Tensor | None]
     undecided: torch.Tensor
     sound: torch.Tensor
@@ -161,6 +210,8 @@ def stream(job: Job, batch: int, dtype: torch.dtype, progress: Progress | None =
         with measure("label"):
             for cell in accumulator.close(done):
                 _label(job, cell)
+            if done < len(layout.windows):  # they run from the feet to the head
+                job.labels.complete(layout.windows[done].z)
         if progress is not None:
             progress(done, len(layout.windows))
     with measure("label"):

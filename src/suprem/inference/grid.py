@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from suprem.errors import VolumeError
-from suprem.inference._components import bounding_box
 from suprem.inference.memory import INTERPOLATED_SLICES
+from suprem.volumes.boxes import bounding_box
 from suprem.volumes.geometry import (
     Reorientation,
     Volume,

@@ -31,7 +31,8 @@ CHUNK_BYTES = 8 * 2**20
 """Size of the temporaries while a finished slab becomes labels; what fits a cache takes half the time (measured)."""
 
 FILE_CHUNK_BYTES = 48 * 2**20
-"""The same where probabilities go to a file, which gets larger pieces then; also what is read of it at a time."""
+"""The same where probabilities go to a file, which gets larger pieces then; also what is read of it at a time, and
+what may be on its way from a GPU of labels."""
 
 DEVICE_CHUNK_BYTES = 512 * 2**20
 """Size of these temporaries on a GPU, which many small steps would keep waiting."""
@@ -132,7 +133,7 @@ class Demand:
         window_bytes: memory of one window in the network, measured by running one.
         open_voxels: the most accumulator voxels open at once, for a window batch.
         device_free: free memory of the GPU that holds the accumulators and runs the windows; ``None`` on a CPU.
-        device_resident: bytes of scan, input and labels on the GPU; 0 where they stay in RAM.
+        device_resident: bytes of labels on the GPU, and of scan and input where they are there.
         postprocess: masks will be post-processed.
         windows: number of windows to run.
         skipped: number of windows left out because they lie outside the body.

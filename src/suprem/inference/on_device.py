@@ -1,8 +1,7 @@
-"""A scan and its labels on the GPU, so that there the network sets the pace.
+"""A scan on the GPU, so that there the network sets the pace.
 
-On a CPU the network's input is interpolated layer by layer and labels go straight to where they are kept. On a GPU that
-would leave it waiting most of the time: here the scan is copied once, resampled and looked at there, and the labels
-come back once.
+On a CPU the network's input is interpolated layer by layer. On a GPU that would leave it waiting most of the time: here
+the scan is copied once, resampled and looked at there.
 """
 
 from collections.abc import Sequence
@@ -14,24 +13,26 @@ import torch
 import torch.nn.functional as F
 
 from suprem.errors import VolumeError
-from suprem.inference.blending import ClassChannels
 from suprem.inference.body import BodyMask
 from suprem.inference.grid import ModelGrid
-from suprem.inference.store import BitStore, IndexStore, Region
+from suprem.inference.store import Region
 from suprem.volumes.geometry import Volume
 
-__all__ = ["BodyLookup", "DeviceInput", "DeviceLabels", "DeviceScan", "device_bytes"]
+__all__ = ["BodyLookup", "DeviceInput", "DeviceScan", "device_bytes"]
 
 _SLICES = 32
 """Scan slices that are interpolated or averaged at a time."""
 
+_STAGED = 16 * 2**20
+"""Bytes of a scan that are on their way to the GPU at a time."""
 
-def device_bytes(grid: ModelGrid, scan_bytes: int, label_bytes: int) -> int:
-    """Memory that scan, input and labels take on the device at their fullest moment."""
+
+def device_bytes(grid: ModelGrid, scan_bytes: int) -> int:
+    """Memory that scan and input take on the device at their fullest moment."""
     x, y, z = grid.shape
     sx, sy, sz = grid.scan_shape
     slices = 4 * _SLICES * (2 * sx * sy + 4 * x * max(y, sy))
-    return max(2 * scan_bytes + slices, scan_bytes + slices + 4 * x * y * (sz + 3 * z)) + label_bytes
+    return max(2 * scan_bytes + slices, scan_bytes + slices + 4 * x * y * (sz + 3 * z))
 
 
 class DeviceScan:
@@ -47,10 +48,8 @@ class DeviceScan:
         array = scan.array
         if array.dtype not in (np.int16, np.int32, np.uint8, np.float32):
             array = array.astype(np.float32)
-        if any(stride <= 0 for stride in array.strides):
-            array = np.ascontiguousarray(array)
         step = grid.reorientation
-        values = torch.from_numpy(array).to(device).permute(step.axes)
+        values = _copied(array, device).permute(step.axes)
         self._values = values.flip([axis for axis, flip in enumerate(step.flips) if flip])
         self._grid, self._name = grid, scan.name
         if values.is_floating_point() and not bool(torch.isfinite(values).all()):
@@ -83,6 +82,31 @@ class DeviceScan:
         lower, upper = hu_window
         values = _resampled(plane, 2, z, self._grid.steps[2])
         return DeviceInput(values.sub_(lower).div_(upper - lower).clamp_(0.0, 1.0))
+
+
+def _copied(array: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
+    """An array on a device, its axes in the same order in memory."""
+    order = np.argsort(np.abs(array.strides), kind="stable")[::-1]
+    source = torch.from_numpy(np.ascontiguousarray(array.transpose(order)))
+    there = torch.empty(source.shape, dtype=source.dtype, device=device)
+    # Page-locked memory reaches a GPU several times as fast; all of a scan would take longer to lock than to copy.
+    buffers = [torch.empty(_STAGED, dtype=torch.uint8, pin_memory=there.is_cuda) for _ in range(2)]
+    _copy_in_parts(source.flatten().view(torch.uint8), there.flatten().view(torch.uint8), buffers)
+    return there.permute(tuple(np.argsort(order)))
+
+
+def _copy_in_parts(source: torch.Tensor, target: torch.Tensor, buffers: Sequence[torch.Tensor]) -> None:
+    """Copies bytes by way of buffers, each of which is filled while the others are on their way."""
+    sent: list[torch.cuda.Event | None] = [None] * len(buffers)
+    size = len(buffers[0])
+    for number, first in enumerate(range(0, len(source), size)):
+        turn, part = number % len(buffers), source[first : first + size]
+        earlier, buffer = sent[turn], buffers[turn][: len(part)]
+        if earlier is not None:
+            earlier.synchronize()
+        target[first : first + size].copy_(buffer.copy_(part), non_blocking=True)
+        if target.is_cuda:
+            sent[turn] = torch.cuda.current_stream(target.device).record_event()
 
 
 def _pooled(values: torch.Tensor, factors: Sequence[int]) -> torch.Tensor:
@@ -144,30 +168,3 @@ class BodyLookup:
             return None
         x, y, z = (index[part] for index, part in zip(self._index, region, strict=True))
         return self._coarse[x[:, None, None], y[:, None], z]
-
-
-class DeviceLabels:
-    """Collects labels on the device until all windows are done.
-
-    Args:
-        channels: what the logits mean.
-        shape: voxels (X, Y, Z) of the model grid.
-        device: where to.
-    """
-
-    def __init__(self, channels: ClassChannels, shape: tuple[int, int, int], device: torch.device) -> None:
-        self._store = channels.store(shape)
-        size = shape if channels.exclusive else (-(-len(channels.names) // 8), *shape)
-        self._labels = torch.zeros(size, dtype=channels.label_dtype, device=device)
-
-    def write(self, region: Region, labels: torch.Tensor, inside: torch.Tensor | None) -> None:
-        """Stores labels of a box, (V,) or (planes, V); nothing is there outside ``inside`` (x, y, z)."""
-        box = tuple(len(range(*part.indices(n))) for part, n in zip(region, self._store.shape, strict=True))
-        found = labels.view(*self._labels.shape[:-3], *box)
-        self._labels[(..., *region)] = found if inside is None else found * inside
-
-    def finish(self) -> BitStore | IndexStore:
-        """The labels, in the memory of the computer."""
-        found: npt.NDArray[Any] = self._labels.cpu().numpy()
-        self._store.fill(found)
-        return self._store

@@ -11,13 +11,13 @@ import torch
 from suprem._files import parse_size
 from suprem.errors import ConfigurationError
 from suprem.inference.blending import ClassChannels, WindowNetwork
-from suprem.inference.body import BodyMask, find_body
+from suprem.inference.body import BodyMask, coarse_factors, find_body
 from suprem.inference.devices import free_bytes, resolve_device, tensor_bytes, window_bytes
-from suprem.inference.engine import HostLabels, Job, Progress, Stopwatch, stream
+from suprem.inference.engine import Job, LabelWriter, Progress, Stopwatch, stream
 from suprem.inference.grid import InputBand, ModelGrid
 from suprem.inference.levels import QualityName, quality_level
 from suprem.inference.memory import Demand, Plan, fits, make_plan, resident_bytes
-from suprem.inference.on_device import BodyLookup, DeviceLabels, DeviceScan, device_bytes
+from suprem.inference.on_device import BodyLookup, DeviceScan, device_bytes
 from suprem.inference.postprocessing import check_profile, postprocess
 from suprem.inference.probabilities import ProbabilitySink
 from suprem.inference.segmentation import Segmentation, matching_class
@@ -222,20 +222,24 @@ class Predictor:
         contract = self._config.preprocessing
         in_use, device_free = resident_bytes(), free_bytes(self.device)
         grid = ModelGrid.of(volume, contract.spacing_mm)
-        resident = device_bytes(grid, volume.array.nbytes, self._channels.store_bytes(grid.shape))
-        there = None
+        label_bytes = prod(grid.shape) * self._channels.planes * self._channels.label_dtype.itemsize
+        resident = label_bytes + device_bytes(grid, volume.array.nbytes)
+        there, means = None, None
         with clock.measure("copy"):
             if self._on_device(resident, device_free):
                 there = DeviceScan(volume, grid, self.device)
-        body, note = None, "not looked for: the exhaustive level runs everywhere"
-        if self._level.fitted:
+        if there is not None and self._level.fitted:
             with clock.measure("body"):
-                body = find_body(volume, grid, there.block_means if there else None)
-            note = "found" if body is not None else "none found, so the whole volume was run"
+                means = there.block_means(coarse_factors(grid))
         with clock.measure("input"):
             source = there.input(contract.hu_window) if there else InputBand(volume, grid, contract.hu_window)
+        body, note = None, "not looked for: the exhaustive level runs everywhere"
+        if self._level.fitted:
+            with clock.measure("body"):  # on a CPU, while a GPU makes the input
+                body = find_body(volume, grid, means)
+            note = "found" if body is not None else "none found, so the whole volume was run"
         with clock.measure("plan"):
-            facts = _Facts(volume, grid, in_use, device_free, resident if there else 0)
+            facts = _Facts(volume, grid, in_use, device_free, resident if there else label_bytes)
             if self._window_bytes is None:
                 self._window_bytes = window_bytes(self._network, contract.patch_size, self.device, self._probe())
             layout, demand = self._laid_out(facts, body)
@@ -253,11 +257,7 @@ class Predictor:
             channels=self._channels,
             device=self.device,
             clock=clock,
-            labels=(
-                DeviceLabels(self._channels, grid.shape, self.device)
-                if there
-                else HostLabels(self._channels, grid.shape)
-            ),
+            labels=LabelWriter(self._channels, grid.shape, self.device if self.device.type != "cpu" else None),
             inside=BodyLookup(body, self.device).region,
             undecided=torch.zeros(len(self._channels.rows), dtype=torch.int64, device=self.device),
             sound=torch.ones((), dtype=torch.bool, device=self.device),
@@ -284,7 +284,7 @@ class Predictor:
         return layout, demand
 
     def _on_device(self, resident: int, free: int | None) -> bool:
-        """Whether scan, input and labels go to the GPU: they must leave most of it to the network."""
+        """Whether scan and input go to the GPU: they must leave most of it to the network."""
         return free is not None and resident <= _RESIDENT_FRACTION * free
 
     def _demand(self, facts: _Facts, layout: SlabLayout, skipped: int) -> Demand:

@@ -108,7 +108,7 @@ def _channel_by_channel(part: torch.Tensor, buffer: torch.Tensor) -> torch.Tenso
     if part.stride(0) != 1:
         return part
     found = buffer[: part.numel()].view(part.shape)
-    if len(part) <= _FEW_CHANNELS and not part.is_cuda:
+    if len(part) <= _FEW_CHANNELS:
         torch.mm(torch.eye(len(part)), part.flatten(1), out=found.flatten(1))
     else:
         found.flatten(1).copy_(part.flatten(1))  # of two dimensions torch copies block by block
@@ -147,7 +147,7 @@ class SlabAccumulator:
         y = slice(max(window.y, 0), min(window.y + size[1], y_size))
         pieces = []
         for cell in self._layout.cells(window):
-            values, weights = self._opened(cell)
+            values, weights = self._opened(cell, output)
             x, z = self._layout.box(cell)
             # Cells end where windows do, so a cell is either covered whole along x and z or not at all.
             source = (
@@ -157,8 +157,12 @@ class SlabAccumulator:
             )
             weights[:, y] += self._importance[source]
             pieces.append((values[:, :, y], source))
-        # What is worked on stays in the cache of a CPU; a GPU is called as rarely as can be.
-        step = size[0] if output.is_cuda else max(1, _CACHED // output[:, 0].numel())
+        if output.is_cuda:  # all at once, so that it is called as rarely as can be and reads everything once
+            for target, source in pieces:
+                target.addcmul_(output[(slice(None), *source)], self._importance[source])
+            return
+        # What is worked on stays in the cache.
+        step = max(1, _CACHED // output[:, 0].numel())
         buffer = output.new_empty(output[:, :step].numel() if output.stride(0) == 1 else 0)
         for first in range(0, size[0], step):
             part = _channel_by_channel(output[:, first : first + step], buffer)
@@ -177,10 +181,13 @@ class SlabAccumulator:
                 yield Cell(x, z, values, weights)
                 del values, weights  # the memory must be gone before the next cell is opened
 
-    def _opened(self, cell: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _opened(self, cell: tuple[int, int], output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if cell not in self._open:
             x, z = self._layout.box(cell)
-            shape = (x.stop - x.start, self._layout.shape[1], z.stop - z.start)
-            values, weights = ((self._channels, *shape), self._dtype), (shape, torch.float32)
-            self._open[cell] = _zeros(*values, self._importance.device), _zeros(*weights, self._importance.device)
+            shape, device = (x.stop - x.start, self._layout.shape[1], z.stop - z.start), self._importance.device
+            if output.is_cuda and output.stride(0) == 1:  # in the order in which it comes, which is fastest to add
+                values = _zeros((*shape, self._channels), self._dtype, device).permute(3, 0, 1, 2)
+            else:
+                values = _zeros((self._channels, *shape), self._dtype, device)
+            self._open[cell] = values, _zeros(shape, torch.float32, device)
         return self._open[cell]

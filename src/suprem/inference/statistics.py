@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from suprem.errors import VolumeError
-from suprem.inference._components import bounding_box
 from suprem.quality import Evidence, Finding
+from suprem.volumes.boxes import bounding_box
 from suprem.volumes.geometry import Volume
 
 __all__ = ["StructureStatistics", "found_in", "measure", "to_csv", "to_json"]

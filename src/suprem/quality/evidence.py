@@ -12,11 +12,11 @@ import numpy.typing as npt
 from suprem.datasets._sides import body_midline
 from suprem.errors import UnknownNameError, VolumeError
 from suprem.labels import structure
+from suprem.volumes.boxes import Box, bounding_box
 
 __all__ = ["Evidence", "body_midline_mm", "gather", "is_one_piece", "parts_apart"]
 
 BoolArray = npt.NDArray[np.bool_]
-Box = tuple[slice, slice, slice]
 Spacing = tuple[float, float, float]
 
 _FACES = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
@@ -118,9 +118,10 @@ def gather(
             f"The mask of {name!r} has shape {mask.shape} and spacing {spacing_mm} mm; three axes with positive "
             "spacing are needed."
         )
-    box = _bounding_box(mask)
-    if box is None or not (part := mask[box]).any():
+    box = bounding_box(mask)
+    if box is None:
         return Evidence(name, 0, 0.0, undecided_ml=undecided_ml)
+    part = mask[box]
     profile = np.count_nonzero(part, axis=(1, 2))
     voxels = int(profile.sum())
     faces, at_border = _at_border(part, box, mask.shape, spacing_mm)
@@ -170,16 +171,6 @@ def is_one_piece(name: str) -> bool:
     return entry.name in _ONE_PIECE_VESSELS or (entry.group in _ONE_PIECE_GROUPS and entry.name not in _SEVERAL)
 
 
-def _bounding_box(mask: BoolArray) -> Box | None:
-    box = []
-    for axis in range(3):
-        found = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        if not found.size:
-            return None
-        box.append(slice(int(found[0]), int(found[-1]) + 1))
-    return box[0], box[1], box[2]
-
-
 def _at_border(part: BoolArray, box: Box, shape: Sequence[int], spacing_mm: Spacing) -> tuple[tuple[str, ...], float]:
     """The faces of the grid that are reached, and the area there in mm2."""
     faces, area = [], 0.0
@@ -217,8 +208,10 @@ def parts_apart(
         Number of its part for each voxel (26 neighbours), 0 for the background; voxels per number; whether the part of
         a number lies apart.
     """
-    labels = cc3d.connected_components(np.ascontiguousarray(part), connectivity=26, binary_image=True)
-    sizes = np.bincount(labels[part])
+    order = np.argsort(np.abs(part.strides))[::-1]  # in the order of memory all of this is several times as fast
+    packed = np.ascontiguousarray(part.transpose(order))
+    found = cc3d.connected_components(packed, connectivity=26, binary_image=True)
+    sizes, labels = np.bincount(found[packed]), found.transpose(np.argsort(order))
     apart = sizes > 0
     for axis, (span, size) in enumerate(zip(box, shape, strict=True)):
         for reached, index in ((span.start == 0, 0), (span.stop == size, -1)):

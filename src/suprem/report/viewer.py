@@ -14,6 +14,7 @@ from suprem.report._colors import safe_colors
 from suprem.report._grid import ReducedGrid
 from suprem.report.companding import describe, representatives
 from suprem.report.sections import Cell, Layer, ShownStructure, StructureRow, Viewer
+from suprem.volumes.boxes import Box
 from suprem.volumes.geometry import Volume
 
 __all__ = ["MAX_BYTES", "ViewerBuilder"]
@@ -21,7 +22,6 @@ __all__ = ["MAX_BYTES", "ViewerBuilder"]
 # Of a whole page: what is still sent by mail and opened on a phone.
 MAX_BYTES = 25_000_000
 
-Box = tuple[slice, slice, slice]
 Bool = npt.NDArray[np.bool_]
 _MAX_ENTRIES = 2**16
 

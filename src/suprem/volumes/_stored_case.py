@@ -14,10 +14,10 @@ from suprem.volumes import _chunks as chunks
 from suprem.volumes import _store_content as content
 from suprem.volumes._case_record import CaseRecord, Details, read_json
 from suprem.volumes._remote import RemoteFiles
+from suprem.volumes.boxes import Box
 
 __all__ = ["CT", "DETAILS", "FOREGROUND", "LABELS", "StoredCase", "prefetch"]
 
-Box = tuple[slice, slice, slice]
 
 CT, LABELS, FOREGROUND, DETAILS = "ct.b2nd", "labels.b2nd", "foreground.npy", "case.json"
 """The files of a case."""

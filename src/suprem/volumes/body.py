@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
+import cc3d
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 __all__ = ["COARSE_MM", "block_means", "coarse_body", "filled_between", "solid_body"]
 
@@ -58,8 +58,7 @@ def solid_body(means: npt.NDArray[np.float32], spacing_mm: Sequence[float]) -> B
     if not solid.any():
         return None
     # The opening rounds edges off; the tissue next to what it left is the body's own.
-    one = ndimage.generate_binary_structure(3, 1)
-    return np.asarray(ndimage.binary_dilation(solid, one, iterations=2, mask=tissue))
+    return _neighbours(_neighbours(solid) & tissue) & tissue
 
 
 def coarse_body(means: npt.NDArray[np.float32], spacing_mm: Sequence[float]) -> BoolArray | None:
@@ -90,16 +89,45 @@ def _plate_box(spacing_mm: Sequence[float]) -> list[int]:
 def _opened(mask: BoolArray, size: Sequence[int]) -> BoolArray:
     """Opening with a box; beyond the edges the mask goes on, so a body cut by the field of view is not eaten."""
     box = tuple(min(n, m) for n, m in zip(size, mask.shape, strict=True))
-    eroded = ndimage.minimum_filter(mask, size=box, mode="nearest")
+    eroded = _over_box(mask, box, np.logical_and, before=[n // 2 for n in box], beyond="edge")
     # The mirrored origin makes the dilation the erosion's counterpart for even sizes.
-    origin = [-1 if n % 2 == 0 else 0 for n in box]
-    return np.asarray(ndimage.maximum_filter(eroded, size=box, mode="constant", cval=0, origin=origin) & mask)
+    return _over_box(eroded, box, np.logical_or, before=[(n - 1) // 2 for n in box], beyond="constant") & mask
+
+
+def _over_box(
+    mask: BoolArray, size: Sequence[int], how: np.ufunc, *, before: Sequence[int], beyond: Literal["edge", "constant"]
+) -> BoolArray:
+    """``how`` over a box around each voxel; SciPy's filters take four times as long.
+
+    Args:
+        mask: bool (x, y, z).
+        size: of the box along each axis.
+        how: ``np.logical_and`` for an erosion, ``np.logical_or`` for a dilation.
+        before: voxels of the box before its own along each axis.
+        beyond: ``"edge"`` where the mask goes on beyond its edges, ``"constant"`` where nothing is there.
+    """
+    width = [(first, count - 1 - first) for count, first in zip(size, before, strict=True)]
+    found = np.pad(mask, width, mode=beyond)
+    for axis, (count, length) in enumerate(zip(size, mask.shape, strict=True)):
+        first, *others = (found[(slice(None),) * axis + (slice(step, step + length),)] for step in range(count))
+        found = first.copy()
+        for part in others:
+            how(found, part, out=found)
+    return found
+
+
+def _neighbours(mask: BoolArray) -> BoolArray:
+    """The mask and the six neighbours of its voxels."""
+    found = mask.copy()
+    for axis in range(3):
+        here, there = np.moveaxis(mask, axis, 0), np.moveaxis(found, axis, 0)
+        there[1:] |= here[:-1]
+        there[:-1] |= here[1:]
+    return found
 
 
 def _largest_parts(mask: BoolArray, voxel_ml: float) -> BoolArray:
-    labels, count = ndimage.label(mask)
-    if not count:
-        return mask
+    labels = cc3d.connected_components(mask, connectivity=6)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     if sizes.max() * voxel_ml < _MIN_BODY_ML:
@@ -119,12 +147,11 @@ def filled_between(mask: BoolArray) -> BoolArray:
 
 def _adjacent_parts(mask: BoolArray, body: BoolArray) -> BoolArray:
     """The connected parts of ``mask`` that touch ``body``."""
-    labels, count = ndimage.label(mask)
-    touching = np.zeros(count + 1, dtype=bool)
-    touching[np.unique(labels[ndimage.binary_dilation(body)])] = True
+    labels = cc3d.connected_components(mask, connectivity=6)
+    touching = np.bincount(labels[_neighbours(body)], minlength=int(labels.max()) + 1) > 0
     touching[0] = False
     return np.asarray(touching[labels])
 
 
 def _grown(mask: BoolArray, radius: Sequence[int]) -> BoolArray:
-    return np.asarray(ndimage.maximum_filter(mask, size=tuple(2 * r + 1 for r in radius), mode="constant", cval=0))
+    return _over_box(mask, [2 * r + 1 for r in radius], np.logical_or, before=radius, beyond="constant")

@@ -18,12 +18,11 @@ from suprem.atlas.release.tables import DESCRIPTION, RULE
 from suprem.datasets._nnunet import NnunetReport, export_nnunet
 from suprem.errors import ConfigurationError, LabelSpaceError
 from suprem.labels import ordered
+from suprem.volumes.boxes import Box
 from suprem.volumes.io import read_ct, read_volume
 from suprem.volumes.store import CaseRecord, Store, StoredCase, StoreSettings
 
 __all__ = ["NnunetReport", "ReleaseStore", "release_to_nnunet", "write_datalist"]
-
-Box = tuple[slice, slice, slice]
 
 
 class _ReleasedScan(StoredCase):
