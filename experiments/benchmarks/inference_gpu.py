@@ -7,21 +7,25 @@ python experiments/benchmarks/inference_gpu.py --device cpu --backbone segresnet
 
 The CT is a phantom on 512 x 512 x 300 voxels of about 0.75 x 0.75 x 1.5 mm; the network has random weights and 25
 classes at 1.5 mm. `network_s` are as many windows run alone, in the same batches, with inputs that lie on the device;
-`inside_s` are what passes on the GPU between the beginning and the end of the forward calls of a run itself.
+`inside_s` are what passes on the GPU between the beginning and the end of the forward calls of a run itself. Both ways
+of a scan, on the GPU and by way of the CPU, take turns in one process; `largest_difference` is the share of the voxels
+of a class in which they differ, where random weights are undecided everywhere. Writes results_inference_gpu.csv beside
+this file, or --table.
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from _harness import write_csv
 
 from suprem.backbones import create_model
-from suprem.inference.levels import LEVELS
+from suprem.inference.levels import LEVELS, QualityName
 from suprem.inference.predictor import Predictor
 from suprem.labels import label_space
 from suprem.phantom import generate
@@ -87,7 +91,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def make_predictor(options: argparse.Namespace, precision: Any) -> Predictor:
+def make_predictor(options: argparse.Namespace, quality: QualityName, precision: Any) -> Predictor:
     """With random weights, the same ones each time."""
     torch.manual_seed(0)
     network = create_model(options.backbone, num_classes=len(CLASSES))
@@ -96,8 +100,7 @@ def make_predictor(options: argparse.Namespace, precision: Any) -> Predictor:
     return Predictor(
         network,
         device=options.device,
-        quality=options.quality,
-        overlap=options.overlap,
+        quality=quality,
         precision=precision,
         max_ram=None,
     )
@@ -110,19 +113,19 @@ class HostPredictor(Predictor):
         return False
 
 
-def measure(options: argparse.Namespace, scan: Volume, precision: Any) -> dict[str, Any]:
-    """Cold and warm seconds, the phases, and the network's share."""
-    predictor = make_predictor(options, precision)
-    seconds, inside, host_seconds, info = [], [], [], {}
+def measure(options: argparse.Namespace, scan: Volume, quality: QualityName, precision: Any) -> dict[str, Any]:
+    """Cold and warm seconds both ways, and the network's share."""
+    predictor = make_predictor(options, quality, precision)
+    seconds, inside, host_seconds = [], [], []
     cuda = options.device.startswith("cuda")
     if cuda:
         predictor._network = Inside(predictor._network)
+        torch.cuda.reset_peak_memory_stats()
     for _ in range(options.repeats + 1):
         begin = time.perf_counter()
         result = predictor.predict(scan)
         seconds.append(time.perf_counter() - begin)
         inside.append(predictor._network.seconds() if cuda else result.info["seconds"]["network"])
-        info = result.info
         predictor.__class__ = HostPredictor
         begin = time.perf_counter()
         host = predictor.predict(scan)
@@ -130,30 +133,24 @@ def measure(options: argparse.Namespace, scan: Volume, precision: Any) -> dict[s
         predictor.__class__ = Predictor
         if cuda:
             predictor._network.seconds()
+    info, warm = result.info, seconds[1:]
     windows, batch = info["windows"]["run"], info["plan"]["window_batch"]
     alone = network_alone(predictor, windows, batch, info["windows"]["size"])
     begin = time.perf_counter()
     for name in CLASSES:
         result.mask(name)
     masks = time.perf_counter() - begin
-    warm = statistics.median(seconds[1:])
+    apart = [float((result.grid_mask(name) != host.grid_mask(name)).mean()) for name in CLASSES]
     return {
-        "cold_s": round(seconds[0], 3),
-        "warm_s": [round(s, 3) for s in seconds[1:]],
-        "host_warm_s": [round(s, 3) for s in host_seconds[1:]],
-        "voxels_that_differ_from_host": max(
-            float((result.grid_mask(name) != host.grid_mask(name)).mean()) for name in CLASSES
-        ),
-        "network_s": round(alone, 3),
-        "network_share": round(alone / warm, 3),
-        "inside_s": [round(s, 3) for s in inside[1:]],
-        "inside_share": round(statistics.median(i / s for i, s in zip(inside[1:], seconds[1:], strict=True)), 3),
-        "masks_s": round(masks, 3),
-        "windows": info["windows"],
-        "window_batch": batch,
-        "grid": info["model_grid"],
-        "phases": info["seconds"],
-        "gpu_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2) if cuda else None,
+        **{"quality": quality, "precision": precision, "warm_s": statistics.median(warm)},
+        **{"least_s": min(warm), "most_s": max(warm), "cold_s": seconds[0]},
+        "by_way_of_the_cpu_s": statistics.median(host_seconds[1:]),
+        "inside_s": statistics.median(inside[1:]),
+        "inside_share": statistics.median(i / s for i, s in zip(inside[1:], warm, strict=True)),
+        **{"network_s": alone, "network_share": alone / statistics.median(warm)},
+        **{"one_mask_s": masks / len(CLASSES), "largest_difference": max(apart)},
+        **{"windows": windows, "window": " x ".join(map(str, info["windows"]["size"])), "batch": batch},
+        **{"gpu_gib": torch.cuda.max_memory_allocated() / 2**30 if cuda else None, "repeats": len(warm)},
     }
 
 
@@ -162,7 +159,7 @@ def profile(options: argparse.Namespace, scan: Volume) -> str:
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as record
 
-    predictor = make_predictor(options, "bfloat16")
+    predictor = make_predictor(options, "exhaustive", "bfloat16")
     predictor.predict(scan)
     with record(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
         predictor.predict(scan)
@@ -177,21 +174,24 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=3, default=[512, 512, 300])
     parser.add_argument("--spacing", type=float, default=1.5)
     parser.add_argument("--patch", type=int, default=96)
-    parser.add_argument("--quality", default="exhaustive", choices=list(LEVELS))
-    parser.add_argument("--overlap", type=float, help="of windows; that of the quality unless told")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--qualities", nargs="+", default=["exhaustive", "balanced"], choices=list(LEVELS))
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--table", type=Path, help="CSV to write; beside this file with a GPU")
     options = parser.parse_args()
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         raise SystemExit("There is no GPU here, so nothing was measured; --device cpu makes a trial run.")
     cuda = options.device.startswith("cuda")
     x, y, z = options.size
     scan = make_scan((x, y, z))
-    name = torch.cuda.get_device_name() if cuda else "CPU"
-    report: dict[str, Any] = {"device": name, "torch": torch.__version__, "scan": list(scan.shape)}
-    for precision in ("float32", "bfloat16") if cuda else ("float32",):  # a CPU without bf16 takes minutes
-        report[precision] = measure(options, scan, precision)
-    print(json.dumps(report, indent=1))
+    rows = []
+    for quality in options.qualities:
+        for precision in ("float32", "bfloat16") if cuda else ("float32",):  # a CPU without bf16 takes minutes
+            rows.append(measure(options, scan, quality, precision))
+            print(rows[-1], flush=True)
+    table = options.table or (Path(__file__).with_name("results_inference_gpu.csv") if cuda else None)
+    if table:
+        write_csv(table, rows, digits=4)
     if options.profile:
         print(profile(options, scan))
 

@@ -248,11 +248,11 @@ class WindowNetwork:
         return torch.cat(parts)
 
     def logits(self, blended: torch.Tensor) -> torch.Tensor:
-        """Blended values (:attr:`channels`, V) -> blended logits (K, V)."""
+        """Blended values (:attr:`channels`, V) -> blended logits (K, V), one channel after the other in memory."""
         if self.blends == "features" and self._head is not None:
             weight, bias = self._head
-            blended = torch.addmm(bias[self._rows, None], weight[self._rows].flatten(1), blended)
-        return blended
+            return torch.addmm(bias[self._rows, None], weight[self._rows].flatten(1), blended)
+        return blended.contiguous()
 
     def _classified(self, features: "Features", rows: list[int]) -> torch.Tensor:
         """Logits of ``rows`` alone, (N, K, x, y, z); a 1x1x1 convolution computes no others."""

@@ -95,7 +95,9 @@ class LabelWriter:
         box = tuple(len(range(*part.indices(n))) for part, n in zip(region, self._store.shape, strict=True))
         found = labels.view(-1, *box)
         found = found if inside is None else found * inside
-        self._labels[(slice(None), *region[::-1])] = found.permute(0, 3, 2, 1)
+        # To the order of memory, in which x is last: of two axes torch changes places block by block.
+        turned = found.flatten(2).transpose(1, 2).contiguous().view(len(found), *box[1:], box[0])
+        self._labels[(slice(None), *region[::-1])] = turned.transpose(1, 2)
 
     def complete(self, stop: int) -> None:
         """To be called when nothing will be written any more below layer ``stop``."""
@@ -233,6 +235,8 @@ def _label(job: Job, cell: Cell) -> None:
         voxel_bytes, chunk = voxel_bytes + 4 * len(job.channels.rows) + 6 * len(job.channels.names), FILE_CHUNK_BYTES
     on_gpu = job.device.type == "cuda"
     step = max(1, (DEVICE_CHUNK_BYTES if on_gpu else chunk) // (voxel_bytes * depth * height))
+    region, found = (cell.x, slice(None), cell.z), []
+    inside = job.inside(region)
     for first in range(0, width, step):
         part = slice(first, min(first + step, width))
         # Where no window was run the weight is 0, and the result is discarded below.
@@ -242,14 +246,15 @@ def _label(job: Job, cell: Cell) -> None:
         job.sound.logical_and_(torch.isfinite(logits.sum()))
         if not on_gpu:  # a GPU would have to be waited for
             _check_sound(job)
-        region = (slice(cell.x.start + part.start, cell.x.start + part.stop), slice(None), cell.z)
-        inside = job.inside(region)
-        labels, undecided = job.channels.decide(logits, None if inside is None else inside.flatten())
+        here = None if inside is None else inside[part]
+        labels, undecided = job.channels.decide(logits, None if here is None else here.flatten())
         job.undecided.add_(undecided)
-        job.labels.write(region, labels, inside)
+        found.append(labels)
         if job.probabilities is not None:
-            found = job.channels.probabilities(logits).reshape(-1, part.stop - part.start, depth, height)
-            job.probabilities.write(region, found if inside is None else found * inside.cpu().numpy())
+            shares = job.channels.probabilities(logits).reshape(-1, part.stop - part.start, depth, height)
+            place = slice(cell.x.start + part.start, cell.x.start + part.stop), slice(None), cell.z
+            job.probabilities.write(place, shares if here is None else shares * here.cpu().numpy())
+    job.labels.write(region, torch.cat(found, dim=-1), inside)
 
 
 def _check_sound(job: Job) -> None:

@@ -14,8 +14,6 @@ __all__ = ["Cell", "SlabAccumulator", "SlabLayout"]
 
 _CACHED = 2**20
 """How many values of an output are worked on at a time on a CPU."""
-_FEW_CHANNELS = 16
-"""Up to so many, a product with the identity is a quicker copy into another order than torch's own; 32 are too many."""
 
 
 class Cell(NamedTuple):
@@ -103,18 +101,6 @@ def _covered(edges: list[int], start: int, patch: int) -> range:
     return range(bisect_right(edges, low) - 1, bisect_right(edges, high - 1))
 
 
-def _channel_by_channel(part: torch.Tensor, buffer: torch.Tensor) -> torch.Tensor:
-    """Some layers of an output, (C, s, y, z), each channel by itself; in the buffer where its channels are last."""
-    if part.stride(0) != 1:
-        return part
-    found = buffer[: part.numel()].view(part.shape)
-    if len(part) <= _FEW_CHANNELS:
-        torch.mm(torch.eye(len(part)), part.flatten(1), out=found.flatten(1))
-    else:
-        found.flatten(1).copy_(part.flatten(1))  # of two dimensions torch copies block by block
-    return found
-
-
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """Zeros; on a CPU in pages that the system hands out as such, where torch would write all of them once more."""
     if device.type != "cpu":
@@ -163,9 +149,8 @@ class SlabAccumulator:
             return
         # What is worked on stays in the cache.
         step = max(1, _CACHED // output[:, 0].numel())
-        buffer = output.new_empty(output[:, :step].numel() if output.stride(0) == 1 else 0)
         for first in range(0, size[0], step):
-            part = _channel_by_channel(output[:, first : first + step], buffer)
+            part = output[:, first : first + step]
             part *= self._importance[first : first + step]
             for target, (x, y, z) in pieces:
                 low, high = max(x.start, first), min(x.stop, first + step)
@@ -185,7 +170,7 @@ class SlabAccumulator:
         if cell not in self._open:
             x, z = self._layout.box(cell)
             shape, device = (x.stop - x.start, self._layout.shape[1], z.stop - z.start), self._importance.device
-            if output.is_cuda and output.stride(0) == 1:  # in the order in which it comes, which is fastest to add
+            if output.stride(0) == 1:  # the order in which it comes, which takes less than half the time to add
                 values = _zeros((*shape, self._channels), self._dtype, device).permute(3, 0, 1, 2)
             else:
                 values = _zeros((self._channels, *shape), self._dtype, device)
