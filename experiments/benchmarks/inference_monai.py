@@ -16,9 +16,8 @@ weights, sigmoid, threshold, and then
 - "published": overlap 0.75 and nine inversions; with the network: inference_published.py.
 
 Each file of theirs is asserted to lie on the scan's grid. Writes results_inference_monai.csv and, with the seconds of
-each phase, results_inference_monai_phases.csv beside this file. The tables are of one run, before masks were written in
-threads. On that machine, whose speed drifts, ours took 12.5 to 22 s on one day and "per class" 214 to 257 s, so their
-ratio lay between 11 and 18.
+each phase, results_inference_monai_phases.csv beside this file. The machine's speed drifts: of three turns, "per class"
+took 19.5 to 21.9 times as long as ours; ours alone took 11 to 15 s on that day.
 """
 
 import argparse

@@ -94,10 +94,12 @@ def test_report(scan: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_settings_reach_the_predictor(scan: Path, model: str, tmp_path: Path) -> None:
     options = ["--overlap", "0.5", "--quality", "exhaustive", "--tta", "--max-ram", "none", "--jobs", "2"]
+    options += ["--precision", "bfloat16"]
     assert run(scan, "-o", tmp_path / "out", "--model", model, *options, "--numbering", "btcv") == 0
     manifest = json.loads((tmp_path / "out" / "scan" / "manifest.json").read_text())
     assert manifest["settings"]["quality"] == "exhaustive"
     assert manifest["settings"]["flip_tta"] is True
+    assert manifest["settings"]["precision"] == "bfloat16"
     assert manifest["settings"]["overlap"] == 0.5
     assert manifest["run"]["plan"]["limit_bytes"] is None
     assert manifest["run"]["windows"]["skipped"] == 0

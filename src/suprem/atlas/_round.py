@@ -13,7 +13,7 @@ from suprem._workers import map_unordered
 from suprem.atlas._fuse import FuseJob, fuse_case
 from suprem.atlas.fusion import Fusion
 from suprem.atlas.models import EnsembleModel, PredictJob, PredictSettings, link_prediction, predict_case
-from suprem.atlas.workspace import Atlas
+from suprem.atlas.workspace import SETTINGS, Atlas
 from suprem.errors import ConfigurationError, SupremError, brief
 
 __all__ = ["FAILURES", "EnsembleReport", "Failure", "Round", "Step"]
@@ -121,7 +121,7 @@ class Round:
         self._number += 1
         folder = atlas.round_folder(self._number)
         self._plan(folder)
-        remove_leftovers(atlas.root, "atlas.json")
+        remove_leftovers(atlas.root, SETTINGS)
         for place in (folder, *folder.glob("models/*/*/"), *folder.glob("labels/*/")):
             remove_leftovers(place)
         todo = {model.name: self._to_predict(model) for model in self._models}

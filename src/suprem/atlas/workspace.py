@@ -31,9 +31,9 @@ from suprem.labels import known_name, ordered
 from suprem.volumes._remote import is_remote
 from suprem.volumes.store import Store
 
-__all__ = ["Atlas", "expert_labels"]
+__all__ = ["SETTINGS", "Atlas", "expert_labels"]
 
-_SETTINGS, _JOURNAL, _FORMAT = "atlas.json", "journal.jsonl", 1
+SETTINGS, _JOURNAL, _FORMAT = "atlas.json", "journal.jsonl", 1
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Atlas:
             raise ConfigurationError("No structure is named; name those the atlas shall have.")
         place = str(store) if is_remote(store) else str(Path(store).resolve())
         atlas = cls(Path(root), place, names)
-        path = atlas.root / _SETTINGS
+        path = atlas.root / SETTINGS
         if path.is_file():
             found = cls.open(root)
             if found != atlas:
@@ -80,7 +80,7 @@ class Atlas:
     @staticmethod
     def is_at(root: str | Path) -> bool:
         """Whether a folder holds an atlas."""
-        return (Path(root) / _SETTINGS).is_file()
+        return (Path(root) / SETTINGS).is_file()
 
     @classmethod
     def open(cls, root: str | Path) -> "Atlas":
@@ -89,9 +89,9 @@ class Atlas:
         Raises:
             ConfigurationError: there is none, or its file is damaged.
         """
-        path = Path(root) / _SETTINGS
+        path = Path(root) / SETTINGS
         if not path.is_file():
-            raise ConfigurationError(f"{root} holds no {_SETTINGS}; begin an atlas with `suprem atlas ensemble`.")
+            raise ConfigurationError(f"{root} holds no {SETTINGS}; begin an atlas with `suprem atlas ensemble`.")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["format"] != _FORMAT:

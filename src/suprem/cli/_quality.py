@@ -4,10 +4,13 @@ from typing import Annotated, Literal
 
 import typer
 
-__all__ = ["Overlap", "Quality"]
+__all__ = ["Overlap", "Precision", "Quality"]
 
 Quality = Literal["fast", "balanced", "exhaustive"]
 """Names of :data:`suprem.inference.levels.LEVELS`, said again because that package is slow to import."""
+
+Precision = Literal["float32", "bfloat16"]
+"""The same of :data:`suprem.inference.predictor.PrecisionName`."""
 
 Overlap = Annotated[
     float | None,

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from suprem.zoo.config import ModelConfig
     from suprem.zoo.report import LoadReport
 
-__all__ = ["Predictor"]
+__all__ = ["PrecisionName", "Predictor"]
 
 _log = logging.getLogger(__name__)
 
-_PRECISIONS = ("float32", "bfloat16")
+PrecisionName = Literal["float32", "bfloat16"]
 _GPU_BATCHES = (8, 4, 2, 1)
 
 _RESIDENT_FRACTION = 0.4
@@ -108,11 +108,11 @@ class Predictor:
         flip_tta: bool = False,
         classes: Sequence[str] | None = None,
         window_batch: int | None = None,
-        precision: Literal["float32", "bfloat16"] = "float32",
+        precision: PrecisionName = "float32",
     ) -> None:
         self._config = _checked_config(network)
         self._quality, self._level = quality, quality_level(quality)
-        _check_choice("precision", precision, _PRECISIONS)
+        _check_choice("precision", precision, get_args(PrecisionName))
         check_profile(postprocess)
         if window_batch is not None and window_batch < 1:
             raise ConfigurationError(f"window_batch is {window_batch}; it must be at least 1.")
