@@ -100,15 +100,13 @@ def predict(
 ) -> None:
     """Segment CT scans. Not for clinical use.
 
-    Writes one folder per case, OUTPUT/CASE, on the scanner's grid: masks in
-    segmentations/NAME.nii.gz, combined_labels.nii.gz, statistics, a preview
-    and a manifest. A case that fails is reported and the others go on; the
-    exit code is then 1.
+    Writes one folder per case, OUTPUT/CASE, on the scanner's grid: masks in segmentations/NAME.nii.gz,
+    combined_labels.nii.gz, statistics, a preview and a manifest. A case that fails is reported and the others go on;
+    the exit code is then 1.
     """
     limit, scans = _limit(max_ram), _checked_scans(inputs, output, numbering, postprocess, output_format, series)
     from suprem.cli._display import Display, stderr_console
-    from suprem.inference import Predictor, load_network
-    from suprem.inference.folder import predict_folder
+    from suprem.inference import Predictor, load_network, predict_folder
 
     console = stderr_console()
     console.print(_announcement(model, device))

@@ -79,9 +79,7 @@ def segment(
     precision: PrecisionName = "float32",
     progress: Progress | None = None,
 ) -> Segmentation:
-    """Segments one CT.
-
-    For many scans, make one :class:`~suprem.inference.predictor.Predictor` and call it for each.
+    """Segments one CT; for many, make one :class:`~suprem.inference.predictor.Predictor` and call it for each.
 
     Args:
         scan: a CT file, a DICOM folder, or a volume in HU.
@@ -115,9 +113,8 @@ def segment(
         (40, 40, 20)
     """
     volume = scan if isinstance(scan, Volume) else read_ct(scan)
-    network = load_network(model, device=device) if isinstance(model, str) else model
     predictor = Predictor(
-        network,
+        load_network(model, device=device) if isinstance(model, str) else model,
         classes=classes,
         device=device,
         quality=quality,
