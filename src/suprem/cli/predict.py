@@ -12,6 +12,8 @@ from suprem.cli._words import as_typed, names_in
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rich.console import Console
+
     from suprem.inference.folder import RunResult
     from suprem.inference.outputs import CasePage
     from suprem.volumes.geometry import Volume
@@ -100,16 +102,16 @@ def predict(
 ) -> None:
     """Segment CT scans. Not for clinical use.
 
-    Writes one folder per case, OUTPUT/CASE, on the scanner's grid: masks in segmentations/NAME.nii.gz,
-    combined_labels.nii.gz, statistics, a preview and a manifest. A case that fails is reported and the others go on;
-    the exit code is then 1.
+    Writes one folder per case, OUTPUT/CASE, on the scanner's grid: masks in
+    segmentations/NAME.nii.gz, combined_labels.nii.gz, statistics, a preview
+    and a manifest. A case that fails is reported and the others go on; the
+    exit code is then 1.
     """
     limit, scans = _limit(max_ram), _checked_scans(inputs, output, numbering, postprocess, output_format, series)
-    from suprem.cli._display import Display, stderr_console
+    from suprem.cli._display import Display
     from suprem.inference import Predictor, load_network, predict_folder
 
-    console = stderr_console()
-    console.print(_announcement(model, device))
+    console = _announced(model, device)
     predictor = Predictor(
         load_network(model, device=device),
         classes=_names(classes),
@@ -182,16 +184,19 @@ def _names(texts: list[str] | None) -> list[str] | None:
     return [name for text in texts or [] for name in names_in(text)] or None
 
 
-def _announcement(model: str, device: str) -> str:
-    """Which model runs, where that was not said on the command line, and what the bundled one is worth."""
+def _announced(model: str, device: str) -> "Console":
+    """The console, which first says which model runs, and what the bundled one is worth."""
+    from suprem.cli._display import stderr_console
     from suprem.inference import default_model
     from suprem.inference._segment import BUNDLED_MODEL
 
+    console, text = stderr_console(), f"model: {model}"
     if model == "auto":
-        return f"model: {default_model(device)}, the default on this device"
-    if model == BUNDLED_MODEL:
-        return f"model: {model}, trained on synthetic phantoms only: for trying out, not for patients"
-    return f"model: {model}"
+        text = f"model: {default_model(device)}, the default on this device"
+    elif model == BUNDLED_MODEL:
+        text += ", trained on synthetic phantoms only: for trying out, not for patients"
+    console.print(text)
+    return console
 
 
 def _finish(result: "RunResult", output: Path, as_json: bool) -> None:
