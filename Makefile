@@ -30,9 +30,9 @@ SUPPORTED := import sys; sys.exit(sys.version_info < (3, 11))
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
-# Not a file target: a .venv may exist and yet be broken (its interpreter upgraded or moved away).
+# Not a file target: a .venv may exist and yet be broken (its interpreter upgraded or moved away, or stopped while made).
 venv:
-	@if ! $(BIN)/python -c '$(SUPPORTED)' 2>/dev/null; then \
+	@if ! $(BIN)/python -c 'import pip; $(SUPPORTED)' 2>/dev/null; then \
 	    found=; \
 	    for candidate in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14 python); do \
 	        if "$$candidate" -c '$(SUPPORTED)' 2>/dev/null; then found=$$candidate; break; fi; \
