@@ -1,13 +1,13 @@
 """Torch's functions as a CPU runs them fastest: the same numbers, by oneDNN and with the channels last."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch.overrides import TorchFunctionMode
+
+from suprem._torch_functions import Replacements, replaced_norms
 
 __all__ = ["FasterOnCpu", "faster_on"]
 
@@ -18,7 +18,7 @@ _ROW = 2**10
 """How many values a row of them has at most."""
 
 
-class FasterOnCpu(TorchFunctionMode):
+class FasterOnCpu(Replacements):
     """Within it, networks of 3D convolutions take less time on a CPU.
 
     Convolutions of one sample, of one voxel or of one channel go to oneDNN, where torch would take a loop of matrix
@@ -36,16 +36,6 @@ class FasterOnCpu(TorchFunctionMode):
         >>> bool(torch.allclose(found, convolution(image), atol=1e-5))
         True
     """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Calls what stands for ``func``, otherwise ``func``; torch's protocol."""
-        return _INSTEAD.get(func, func)(*args, **(kwargs or {}))
 
 
 def faster_on(device: torch.device) -> AbstractContextManager[object]:
@@ -92,32 +82,8 @@ def _channels_last(image: torch.Tensor) -> torch.Tensor:
     return image.contiguous().as_strided(image.shape, torch.empty_like(image, memory_format=_LAST).stride())
 
 
-def _group_norm(
-    input: torch.Tensor,
-    num_groups: int,
-    weight: torch.Tensor | None = None,
-    bias: torch.Tensor | None = None,
-    eps: float = 1e-5,
-) -> torch.Tensor:
-    if torch.is_grad_enabled() or not _suits(input) or not input.is_contiguous(memory_format=_LAST):
-        return F.group_norm(input, num_groups, weight, bias, eps)
-    return _normalised(input, num_groups, weight, bias, eps)
-
-
-def _instance_norm(
-    input: torch.Tensor,
-    running_mean: torch.Tensor | None = None,
-    running_var: torch.Tensor | None = None,
-    weight: torch.Tensor | None = None,
-    bias: torch.Tensor | None = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> torch.Tensor:
-    last = _suits(input) and input.is_contiguous(memory_format=_LAST)
-    if torch.is_grad_enabled() or not use_input_stats or running_mean is not None or not last:
-        return F.instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
-    return _normalised(input, input.shape[1], weight, bias, eps)
+def _suits_norm(values: torch.Tensor) -> bool:
+    return _suits(values) and values.is_contiguous(memory_format=_LAST)
 
 
 def _normalised(
@@ -173,8 +139,4 @@ def _chunks(rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
     return found
 
 
-_INSTEAD: dict[Callable[..., Any], Callable[..., Any]] = {
-    F.conv3d: _conv3d,
-    F.group_norm: _group_norm,
-    F.instance_norm: _instance_norm,
-}
+FasterOnCpu.instead = {F.conv3d: _conv3d, **replaced_norms(_suits_norm, _normalised)}

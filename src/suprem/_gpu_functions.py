@@ -1,18 +1,18 @@
 """Torch's functions as a GPU runs them fastest while it predicts: the same numbers, with the channels last."""
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch.overrides import TorchFunctionMode
+
+from suprem._torch_functions import Replacements, replaced_norms
 
 __all__ = ["FasterOnGpu"]
 
 _LAST = torch.channels_last_3d
 
 
-class FasterOnGpu(TorchFunctionMode):
+class FasterOnGpu(Replacements):
     """Within it, networks of 3D convolutions take less time on a GPU.
 
     cuDNN's convolutions on tensor cores want the channels of a voxel side by side and sort them before and after each
@@ -23,16 +23,6 @@ class FasterOnGpu(TorchFunctionMode):
     ``experiments/benchmarks/network_on_gpu.py`` measures.
     """
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Calls what stands for ``func``, otherwise ``func``; torch's protocol."""
-        return _INSTEAD.get(func, func)(*args, **(kwargs or {}))
-
 
 def _conv3d(input: torch.Tensor, weight: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
     if input.ndim != 5 or torch.is_grad_enabled():
@@ -42,39 +32,11 @@ def _conv3d(input: torch.Tensor, weight: torch.Tensor, *args: Any, **kwargs: Any
     return F.conv3d(image, weight, *args, **kwargs).contiguous(memory_format=_LAST)
 
 
-def _group_norm(
-    input: torch.Tensor,  # the names are torch's, since callers may use them
-    num_groups: int,
-    weight: torch.Tensor | None = None,
-    bias: torch.Tensor | None = None,
-    eps: float = 1e-5,
-) -> torch.Tensor:
-    if not _channels_last(input):
-        return F.group_norm(input, num_groups, weight, bias, eps)
-    return normalised(input, num_groups, weight, bias, eps)
+def _suits_norm(values: torch.Tensor) -> bool:
+    return values.ndim == 5 and values.shape[1] > 1 and values.is_contiguous(memory_format=_LAST)
 
 
-def _instance_norm(
-    input: torch.Tensor,
-    running_mean: torch.Tensor | None = None,
-    running_var: torch.Tensor | None = None,
-    weight: torch.Tensor | None = None,
-    bias: torch.Tensor | None = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> torch.Tensor:
-    if not use_input_stats or running_mean is not None or not _channels_last(input):
-        return F.instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
-    return normalised(input, input.shape[1], weight, bias, eps)
-
-
-def _channels_last(values: torch.Tensor) -> bool:
-    last = values.ndim == 5 and values.shape[1] > 1 and values.is_contiguous(memory_format=_LAST)
-    return last and not torch.is_grad_enabled()
-
-
-def normalised(
+def _normalised(
     values: torch.Tensor, groups: int, weight: torch.Tensor | None, bias: torch.Tensor | None, eps: float
 ) -> torch.Tensor:
     """Group normalisation of channels-last values, with sums in single precision.
@@ -115,8 +77,4 @@ def _line(mean: torch.Tensor, variance: torch.Tensor, groups: int, eps: float) -
     return scale, -mean * scale
 
 
-_INSTEAD: dict[Callable[..., Any], Callable[..., Any]] = {
-    F.conv3d: _conv3d,
-    F.group_norm: _group_norm,
-    F.instance_norm: _instance_norm,
-}
+FasterOnGpu.instead = {F.conv3d: _conv3d, **replaced_norms(_suits_norm, _normalised)}

@@ -11,7 +11,17 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "suprem"
 
 # From the bottom up; a module may import its own layer and those before it.
 LAYERS = (
-    ("errors", "_lazy", "_registry", "_files", "_version", "_workers", "_cpu_functions", "_gpu_functions"),
+    (
+        "errors",
+        "_lazy",
+        "_registry",
+        "_files",
+        "_version",
+        "_workers",
+        "_torch_functions",
+        "_cpu_functions",
+        "_gpu_functions",
+    ),
     ("labels",),
     ("volumes",),
     ("datasets",),

@@ -18,8 +18,9 @@ from suprem.inference.grid import ModelGrid
 from suprem.inference.memory import CHUNK_BYTES, DEVICE_CHUNK_BYTES, FILE_CHUNK_BYTES
 from suprem.inference.probabilities import ProbabilitySink
 from suprem.inference.slabs import Cell, SlabAccumulator, SlabLayout
-from suprem.inference.store import BitStore, IndexStore, Region
+from suprem.inference.store import BitStore, IndexStore
 from suprem.inference.windows import Window, importance_map, in_batches
+from suprem.volumes.boxes import Box
 from suprem.volumes.geometry import Volume
 
 __all__ = ["Job", "LabelWriter", "Progress", "Stopwatch", "WindowSource", "stream"]
@@ -90,7 +91,7 @@ class LabelWriter:
             # Pages that are written to for the first time take ten times as long, which nobody has to wait for now.
             self._waiting.append((0, self._thread.submit(self._kept.zero_)))
 
-    def write(self, region: Region, labels: torch.Tensor, inside: torch.Tensor | None) -> None:
+    def write(self, region: Box, labels: torch.Tensor, inside: torch.Tensor | None) -> None:
         """Stores labels of a box, (V,) or (planes, V); nothing is there outside ``inside``, bool (x, y, z)."""
         box = tuple(len(range(*part.indices(n))) for part, n in zip(region, self._store.shape, strict=True))
         found = labels.view(-1, *box)
@@ -169,7 +170,7 @@ class Job:
     device: torch.device
     clock: Stopwatch
     labels: LabelWriter
-    inside: Callable[[Region], torch.Tensor | None]
+    inside: Callable[[Box], torch.Tensor | None]
     undecided: torch.Tensor
     sound: torch.Tensor
     probabilities: ProbabilitySink | None = None

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from suprem.errors import VolumeError
 from suprem.inference.body import BodyMask
 from suprem.inference.grid import ModelGrid
-from suprem.inference.store import Region
+from suprem.volumes.boxes import Box
 from suprem.volumes.geometry import Volume
 
 __all__ = ["BodyLookup", "DeviceInput", "DeviceScan", "device_bytes"]
@@ -162,7 +162,7 @@ class BodyLookup:
         self._coarse = None if body is None else torch.from_numpy(body.coarse).to(device)
         self._index = () if body is None else tuple(torch.from_numpy(i.astype(np.int64)).to(device) for i in body.index)
 
-    def region(self, region: Region) -> torch.Tensor | None:
+    def region(self, region: Box) -> torch.Tensor | None:
         """The mask over a box of model voxels, bool (x, y, z); ``None`` for everywhere."""
         if self._coarse is None:
             return None

@@ -14,7 +14,7 @@ from suprem.errors import ConfigurationError
 from suprem.inference.grid import ModelGrid
 from suprem.inference.memory import FILE_CHUNK_BYTES
 from suprem.inference.segmentation import matching_class
-from suprem.inference.store import Region
+from suprem.volumes.boxes import Box
 from suprem.volumes.geometry import resample_linear
 
 __all__ = ["ProbabilityFile", "ProbabilitySink"]
@@ -34,7 +34,7 @@ class ProbabilitySink(Protocol):
             grid: the grid on which they lie.
         """
 
-    def write(self, region: Region, values: npt.NDArray[np.uint8]) -> None:
+    def write(self, region: Box, values: npt.NDArray[np.uint8]) -> None:
         """Called for each part of the grid as soon as it is final; what no call covers has probability 0.
 
         Args:
@@ -102,7 +102,7 @@ class ProbabilityFile:
         except OSError as error:
             raise output_error(self._folder, error) from error
 
-    def write(self, region: Region, values: npt.NDArray[np.uint8]) -> None:
+    def write(self, region: Box, values: npt.NDArray[np.uint8]) -> None:
         """Keeps the probabilities of one part of the grid, which spans all of y."""
         x_size, y_size, z_size = self._begun().shape
         x, _, z = region

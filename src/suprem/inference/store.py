@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BitStore", "IndexStore", "LabelStore", "Region"]
+__all__ = ["BitStore", "IndexStore", "LabelStore"]
 
 BoolArray = npt.NDArray[np.bool_]
-Region = tuple[slice, slice, slice]
 
 
 class LabelStore:
